@@ -1,0 +1,40 @@
+"""Regression for dependent data, the scikit-learn way.
+
+Public names are imported when first used, so that ``import skdep`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0.dev0"
+
+_HOME = {
+    "LogitRegressor": "skdep.logit",
+    "GEERegressor": "skdep.gee",
+    "GEEClassifier": "skdep.gee",
+    "interaction": "skdep.clusters",
+}
+_MODULES = ("clusters", "datasets", "exceptions", "families", "gee", "inference", "links", "logit")
+
+__all__ = ["GEEClassifier", "GEERegressor", "LogitRegressor", "__version__", "interaction"]
+
+if TYPE_CHECKING:
+    from skdep.clusters import interaction
+    from skdep.gee import GEEClassifier, GEERegressor
+    from skdep.logit import LogitRegressor
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return import_module(f"skdep.{name}")
+    raise AttributeError(f"module 'skdep' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, *_MODULES})
