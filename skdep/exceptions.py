@@ -1,6 +1,6 @@
 """Warnings that name what went wrong in a fit, and a filter can catch by class.
 
-Numerical trouble derives from scikit-learn's `ConvergenceWarning`, so that code written for scikit-learn catches it too.
+Numerical trouble derives from scikit-learn's `ConvergenceWarning`: code written for scikit-learn catches it too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,92 @@
+r"""Full-rank coordinates for a design with (nearly) collinear columns.
+
+Where cross-products are too ill-conditioned to be solved, the centred and scaled columns are replaced by orthonormal
+ones, T = X_s V S^{-1}, on which any engine is stable; estimates then go back to the coefficients of least Euclidean norm
+with the same fitted values. The intercept, if any, does not count in the norm.
+
+References
+----------
+Golub and Van Loan (2013), Matrix Computations, 4th ed., section 5.5: minimum-norm least squares by the SVD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+__all__ = ["Basis", "collinearity_message", "full_rank_basis"]
+
+# Relative size of a singular value of the centred, scaled columns under which columns count as collinear.
+_RANK_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Orthonormal coordinates of a design.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n_rows, rank)
+        The new columns, orthogonal, each of mean square one.
+    back : ndarray of shape (n_params, rank + fit_intercept)
+        Maps estimates in the new coordinates (intercept first, if any) to ``[intercept, *coef]``.
+    aliased : ndarray of bool of shape (n_params,)
+        Which of ``[intercept, *coef]`` are not separately estimable.
+    """
+
+    columns: np.ndarray
+    back: np.ndarray
+    aliased: np.ndarray
+
+
+def collinearity_message(names: Sequence[str], aliased: np.ndarray) -> str:
+    """Say which parameters are not separately estimable."""
+    found = [name for name, bad in zip(names, aliased, strict=True) if bad]
+    shown = ", ".join(repr(name) for name in found[:10]) + (", ..." if len(found) > 10 else "")
+    return (
+        f"Collinear features: {len(found)} of {len(names)} parameters are not separately estimable: {shown}. Of all "
+        "estimates with the same fitted values those of least norm are kept; their standard errors are NaN in tables. "
+        "Drop a feature of each linear relation, for example by OneHotEncoder(drop='first')."
+    )
+
+
+def full_rank_basis(X: np.ndarray, *, fit_intercept: bool) -> Basis:
+    """Find orthonormal coordinates of the columns of X (n_rows, p), orthogonal to the constant if one is fitted."""
+    n_rows, n_features = X.shape
+    centre = X.mean(axis=0) if fit_intercept else np.zeros(n_features)
+    centred = X - centre
+    scale = np.sqrt(np.mean(centred**2, axis=0))
+    # A constant column leaves only rounding after centring: it is the intercept over again, not a tiny feature.
+    constant = scale <= 1e-13 * np.maximum(np.abs(centre), np.finfo(float).tiny)
+    centred[:, constant] = 0.0
+    scale[constant] = 1.0
+    left, singular, right = _thin_svd(centred / scale)
+    rank = int(np.sum(singular > _RANK_TOLERANCE * singular[0])) if singular.size and singular[0] > 0 else 0
+    columns = left[:, :rank] * np.sqrt(n_rows)
+    rows = right[:rank].T  # (p, rank): orthonormal basis of the row space, in scaled coordinates
+    from_columns = rows * (np.sqrt(n_rows) / singular[:rank]) / scale[:, None]
+    # Least norm is meant in the user's units: project on the row space of the unscaled columns.
+    row_space = linalg.orth(rows * scale[:, None]) if rank else np.zeros((n_features, 0))
+    back = row_space @ (row_space.T @ from_columns)
+    aliased = 1.0 - np.sum(rows**2, axis=1) > 1e-7
+    if not fit_intercept:
+        return Basis(columns, back, aliased)
+    outside = centre - row_space @ (row_space.T @ centre)
+    intercept_aliased = np.linalg.norm(outside) > 1e-7 * max(np.linalg.norm(centre), np.finfo(float).tiny)
+    full = np.zeros((n_features + 1, rank + 1))
+    full[1:, 1:] = back
+    full[0, 0] = 1.0
+    full[0, 1:] = -centre @ back
+    return Basis(columns, full, np.concatenate([[intercept_aliased and bool(aliased.any())], aliased]))
+
+
+def _thin_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the thin SVD; tall matrices go through a QR factorisation, which is much cheaper."""
+    if matrix.shape[0] <= 2 * matrix.shape[1]:
+        return linalg.svd(matrix, full_matrices=False)
+    q, r = linalg.qr(matrix, mode="economic")
+    left, singular, right = linalg.svd(r)
+    return q @ left, singular, right

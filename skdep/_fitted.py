@@ -1,0 +1,63 @@
+"""What a fit leaves behind for inference: estimates and covariances, small arrays only, never the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["FittedInference"]
+
+
+@dataclass(frozen=True)
+class FittedInference:
+    """Estimates, their covariance matrices by type, and degrees of freedom.
+
+    Parameters
+    ----------
+    names : tuple of str
+        ``"Intercept"`` first, if there is one, then the features.
+    estimate : ndarray of shape (p,)
+        Estimates in the order of `names`.
+    covariances : mapping from str to ndarray of shape (p, p)
+        Covariance of the estimates under every type that the fit supports.
+    cov_type : str
+        The type chosen at fit.
+    aliased : ndarray of bool of shape (p,)
+        Coefficients that are not separately estimable, because features are collinear.
+    degrees_of_freedom : mapping from str to float
+        Default degrees of freedom by covariance type; a type not in it has the normal distribution.
+    residual_df : float
+        Observations (for clustered covariances clusters) less parameters.
+    n_obs : float
+        Number of observations: rows of positive weight, or the sum of frequency weights.
+    n_clusters : int or None
+        Number of clusters, None without groups.
+    facts : mapping from str to str
+        Further lines for the head of the summary.
+    notes : tuple of str
+        Warnings that the fit gave.
+    """
+
+    names: tuple[str, ...]
+    estimate: np.ndarray
+    covariances: Mapping[str, np.ndarray]
+    cov_type: str
+    aliased: np.ndarray
+    degrees_of_freedom: Mapping[str, float]
+    residual_df: float
+    n_obs: float
+    n_clusters: int | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def covariance(self, cov_type: str | None = None) -> np.ndarray:
+        """Return the covariance matrix (p, p) of a type; a type that the fit lacks raises ValueError."""
+        cov_type = self.cov_type if cov_type is None else cov_type
+        if cov_type not in self.covariances:
+            raise ValueError(
+                f"cov_type={cov_type!r} is not available for this fit; it has {sorted(self.covariances)}. "
+                "Clustered types need `groups` at fit."
+            )
+        return self.covariances[cov_type]

@@ -1,0 +1,79 @@
+"""Threads over blocks of rows, each block small enough to stay in cache, with the linear algebra library at one thread.
+
+Small products thrash when the linear algebra library splits each of them over threads of its own; whole blocks in threads
+of ours do not. The number of threads is the one that library is allowed here, so that the usual limits (environment
+variables, `threadpoolctl`, workers of `joblib`) hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["add_up_blocks", "block_rows"]
+
+T = TypeVar("T")
+
+# Block of rows whose working copy fills about this many floats: one megabyte.
+_BLOCK_FLOATS = 131072
+# Below this many floats starting threads costs more than it saves.
+_PARALLEL_FLOATS = 2_000_000
+# Each task adds up a fixed run of blocks, so that sums do not depend on the number of threads.
+_BLOCKS_PER_TASK = 16
+
+
+def block_rows(n_columns: int) -> int:
+    """Return the number of rows of a block."""
+    return max(256, _BLOCK_FLOATS // max(n_columns, 1))
+
+
+@cache
+def _controller() -> Any:
+    return ThreadpoolController()
+
+
+def _allowed_threads() -> int:
+    counts = [library.num_threads for library in _controller().select(user_api="blas").lib_controllers]
+    return max(counts, default=1)
+
+
+def add_up_blocks(function: Callable[[slice], tuple[Any, ...]], n_rows: int, n_columns: int) -> tuple[Any, ...]:
+    """Add up ``function(rows)`` over blocks of rows.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a slice of rows, returns a tuple of floats and arrays to be added up.
+    n_rows, n_columns : int
+        Size of the data; blocks are cut so that a block of `n_columns` columns stays in cache.
+
+    Returns
+    -------
+    tuple
+        The sums, the same whatever the number of threads.
+    """
+    step = block_rows(n_columns)
+    if n_rows <= step:
+        return function(slice(0, n_rows))
+    task_rows = step * _BLOCKS_PER_TASK
+
+    def run_task(begin: int) -> tuple[Any, ...]:
+        end = min(begin + task_rows, n_rows)
+        return _sum_tuples([function(slice(row, min(row + step, end))) for row in range(begin, end, step)])
+
+    begins = range(0, n_rows, task_rows)
+    n_threads = min(_allowed_threads(), len(begins)) if n_rows * n_columns >= _PARALLEL_FLOATS else 1
+    with _controller().limit(limits=1, user_api="blas"):
+        if n_threads == 1:
+            return _sum_tuples([run_task(begin) for begin in begins])
+        with ThreadPoolExecutor(n_threads) as pool:
+            return _sum_tuples(list(pool.map(run_task, begins)))
+
+
+def _sum_tuples(parts: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    return tuple(np.add.reduce(column) if len(column) > 1 else column[0] for column in zip(*parts, strict=True))

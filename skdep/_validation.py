@@ -1,0 +1,127 @@
+"""Checks of the rows' metadata: weights, offsets, times. Errors say what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+__all__ = ["check_no_weightless", "check_offset", "check_rows", "check_time", "check_weights"]
+
+
+def _numeric_rows(values: Any, n_rows: int, *, name: str) -> np.ndarray:
+    """Return `values` as finite floats of shape (n_rows,), whatever they came as; a scalar is for every row."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers: {error}") from error
+    if array.ndim == 0:
+        array = np.full(n_rows, float(array))
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}.")
+    if len(array) != n_rows:
+        raise ValueError(f"{name} has {len(array)} values for {n_rows} rows; give exactly one value a row.")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"{name} has {int(bad.sum())} missing or infinite values, first in row {row}.")
+    return array
+
+
+def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
+    """Return weights of shape (n_rows,), None if none are given; negative ones and all zero raise ValueError."""
+    if sample_weight is None:
+        return None
+    sample_weight = np.asarray(sample_weight)
+    if sample_weight.ndim > 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got shape {sample_weight.shape}.")
+    weights = _numeric_rows(sample_weight, n_rows, name="sample_weight")
+    if (weights < 0).any():
+        row = int(np.flatnonzero(weights < 0)[0])
+        raise ValueError(
+            f"Negative values in data passed to `sample_weight`: {int((weights < 0).sum())} negative weights, first in "
+            f"row {row} ({weights[row]:g}). Weights count or represent observations and cannot be negative."
+        )
+    check_no_weightless(weights)
+    return weights
+
+
+def check_no_weightless(weights: np.ndarray) -> None:
+    """Raise if every weight is zero."""
+    if not (weights > 0).any():
+        raise ValueError(
+            "sample_weight: every weight is zero, so that no observation is left to fit."
+        )
+
+
+def check_offset(offset: Any, n_rows: int) -> np.ndarray | None:
+    """Return the offset of shape (n_rows,), None if none is given."""
+    return None if offset is None else _numeric_rows(offset, n_rows, name="offset")
+
+
+def check_time(time: Any, n_rows: int) -> np.ndarray | None:
+    """Return times as floats of shape (n_rows,), None if none are given.
+
+    Dates become days; ordered categories become their numbers 0, 1, 2, ...; missing times raise ValueError.
+    """
+    if time is None:
+        return None
+    import pandas as pd
+
+    values = time if isinstance(time, pd.Series) else pd.Series(np.asarray(time).reshape(-1))
+    if len(values) == n_rows and values.isna().any():
+        row = int(np.flatnonzero(values.isna().to_numpy())[0])
+        raise ValueError(f"time has {int(values.isna().sum())} missing values, first in row {row}; drop those rows.")
+    if isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered:
+        values = values.cat.codes
+    elif pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
+        origin = values.min()
+        values = (values - origin) / pd.Timedelta(days=1)
+    elif not pd.api.types.is_numeric_dtype(values):
+        try:
+            values = pd.to_numeric(values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "time must be numbers, dates or an ordered categorical, since gaps in time are used; "
+                f"got values such as {values.iloc[0]!r}."
+            ) from error
+    return _numeric_rows(values.to_numpy(), n_rows, name="time")
+
+
+
+def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Validate features and outcome by scikit-learn; columns that are no numbers are named, with what to do.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` and ``feature_names_in_``.
+    X : array-like of shape (n_rows, n_features)
+        Features.
+    y : array-like of shape (n_rows,)
+        Outcome.
+    **options
+        Passed to scikit-learn's `validate_data`.
+    """
+    try:
+        X, y = validate_data(estimator, X, y, dtype=np.float64, **options)
+    except ValueError as error:
+        if "could not convert" not in str(error) and "complex" not in str(error):
+            raise
+        raise ValueError(
+            f"{error}. {_text_columns(X)}Encode categories as numbers first, for example with "
+            "ColumnTransformer and OneHotEncoder(drop='first', sparse_output=False) in a Pipeline."
+        ) from error
+    return X, y
+
+
+def _text_columns(X: Any) -> str:
+    import pandas as pd
+
+    if not isinstance(X, pd.DataFrame):
+        return ""
+    names = [str(name) for name in X.columns if not pd.api.types.is_numeric_dtype(X[name].dtype)]
+    return f"Columns of X that are not numbers: {', '.join(names)}. " if names else ""

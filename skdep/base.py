@@ -1,0 +1,100 @@
+"""What all estimators share: metadata requests, names of parameters, the linear predictor, summary, persistence."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+import skdep
+from skdep._fitted import FittedInference
+from skdep._validation import check_offset
+
+__all__ = ["DependentDataEstimator", "FitNotes"]
+
+
+class FitNotes(list[str]):
+    """Warnings of one fit: each is given to the user, and kept for the summary."""
+
+    def warn(self, message: str, category: type[Warning]) -> None:
+        """Warn, and keep the message."""
+        self.append(message)
+        warnings.warn(message, category, stacklevel=4)
+
+
+class DependentDataEstimator(BaseEstimator):
+    """Base of every estimator.
+
+    Metadata are requested at class level, so that scikit-learn's routing needs no ``set_fit_request``; a request for a
+    method that a class lacks is ignored.
+    """
+
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True, "sample_weight": True, "offset": True}
+    __metadata_request__predict: ClassVar[dict[str, bool]] = {"groups": True, "offset": True}
+    __metadata_request__predict_proba: ClassVar[dict[str, bool]] = {"groups": True, "offset": True}
+    __metadata_request__predict_log_proba: ClassVar[dict[str, bool]] = {"groups": True, "offset": True}
+    __metadata_request__decision_function: ClassVar[dict[str, bool]] = {"groups": True, "offset": True}
+    __metadata_request__score: ClassVar[dict[str, bool]] = {"groups": True, "sample_weight": True, "offset": True}
+
+    # set by every fit
+    _inference: FittedInference
+    _fitted_with_offset: bool
+
+    def summary(self, *, level: float = 0.95) -> Any:
+        """Summarise the fit: coefficient table and what a statistician expects around it.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Confidence level of the intervals.
+
+        Returns
+        -------
+        Summary
+            Prints as text, renders in notebooks; ``.to_frame()`` is the coefficient table.
+        """
+        from skdep.inference.summary import summarise
+
+        check_is_fitted(self)
+        return summarise(self, level=level)
+
+    def _parameter_names(self) -> tuple[str, ...]:
+        """Return the names of ``[intercept, *coef]``; features without a name are x0, x1, ..."""
+        given = getattr(self, "feature_names_in_", None)
+        features = [f"x{j}" for j in range(self.n_features_in_)] if given is None else [str(name) for name in given]
+        return (*(["Intercept"] if self.fit_intercept else []), *features)
+
+    def _linear_predictor(self, X: Any, offset: Any) -> np.ndarray:
+        """Return the linear predictor of new rows (n_rows,)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        offset = check_offset(offset, X.shape[0])
+        eta = X @ np.ravel(self.coef_) + float(np.ravel(self.intercept_)[0])
+        if offset is not None:
+            return eta + offset
+        if self._fitted_with_offset:
+            warnings.warn(
+                f"{type(self).__name__} was fitted with an offset, and predicts without one as if it were 0; "
+                "pass offset= (zeros, if that is what you want).",
+                UserWarning,
+                stacklevel=3,
+            )
+        return eta
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_skdep_version": skdep.__version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        version = state.pop("_skdep_version", "unknown")
+        if version != skdep.__version__:
+            warnings.warn(
+                f"This {type(self).__name__} was saved by skdep {version} and is loaded by skdep {skdep.__version__}: "
+                "results may differ or break; fit it again where you can.",
+                UserWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)

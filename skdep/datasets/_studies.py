@@ -1,0 +1,179 @@
+"""What the packaged tables mean: which column is what, and the study behind it.
+
+One `Study` describes one CSV file. A further data set is one more entry here and one loader in ``_loaders.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["DIETOX", "EPIL", "OHIO", "RESPIRATORY", "Study"]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """The roles of the columns of one table."""
+
+    filename: str
+    target: str
+    features: tuple[str, ...]
+    groups: tuple[str, ...]  # columns that identify a cluster together
+    time: str
+    description: str
+    references: Mapping[str, str] = field(default_factory=dict)  # column of strings -> its reference level
+
+
+OHIO = Study(
+    filename="ohio.csv",
+    target="resp",
+    features=("age", "smoke"),
+    groups=("id",),
+    time="age",
+    description="""\
+Wheeze in the children of Steubenville, Ohio
+--------------------------------------------
+
+A part of the Six Cities study of air pollution and health. For 537 children it was recorded every year, at the
+ages 7, 8, 9 and 10, whether the child wheezed. The question is how wheezing depends on age and on the mother's
+smoking. The design is balanced: no visit is missing.
+
+:Rows: 2148, one for each child and year
+:Clusters: 537 children of 4 rows each
+
+Columns
+
+- ``resp`` (target): 1 if the child wheezed in that year, else 0
+- ``id`` (groups): number of the child, from 0
+- ``age`` (feature, time): age in years, minus 9: -2, -1, 0, 1 are the ages 7, 8, 9, 10
+- ``smoke`` (feature): 1 if the mother smoked in the first year of the study, else 0; constant within a child
+
+References
+
+Fitzmaurice, G. M. and Laird, N. M. (1993). A likelihood-based method for analysing longitudinal binary responses.
+Biometrika 80(1), 141-151.
+""",
+)
+
+EPIL = Study(
+    filename="epil.csv",
+    target="y",
+    features=("trt", "base", "age", "V4", "lbase", "lage"),
+    groups=("subject",),
+    time="period",
+    references={"trt": "placebo"},
+    description="""\
+Epileptic seizures under progabide
+----------------------------------
+
+A randomised clinical trial in 59 patients with epilepsy. Seizures were counted during eight weeks before randomisation
+to progabide (31 patients) or placebo (28), and then in four successive periods of two weeks. The counts are far more
+variable than a Poisson distribution allows, and patient 49 had 302 seizures after a baseline of 151: results depend on
+that patient.
+
+:Rows: 236, one for each patient and period
+:Clusters: 59 patients of 4 rows each
+
+Columns
+
+- ``y`` (target): number of seizures in the two weeks of the period
+- ``trt`` (feature): treatment, "placebo" or "progabide"; in arrays ``trt[progabide]`` is 1 or 0, the reference is
+  placebo
+- ``base`` (feature): number of seizures in the eight weeks before randomisation
+- ``age`` (feature): age of the patient in years
+- ``V4`` (feature): 1 in period 4, else 0
+- ``subject`` (groups): number of the patient, 1 to 59
+- ``period`` (time): number of the two-week period, 1 to 4
+- ``lbase`` (feature): natural logarithm of ``base``, centred to mean zero
+- ``lage`` (feature): natural logarithm of ``age``, centred to mean zero
+
+References
+
+Thall, P. F. and Vail, S. C. (1990). Some covariance models for longitudinal count data with overdispersion.
+Biometrics 46(3), 657-671.
+""",
+)
+
+DIETOX = Study(
+    filename="dietox.csv",
+    target="Weight",
+    features=("Time", "Cu", "Evit"),
+    groups=("Pig",),
+    time="Time",
+    references={"Cu": "Cu000", "Evit": "Evit000"},
+    description="""\
+Growth of pigs fed copper and vitamin E
+---------------------------------------
+
+A feeding experiment with three doses of copper crossed with three doses of vitamin E. The 72 pigs come from 21 litters
+and were weighed weekly for twelve weeks; three pigs lack the last weighing.
+
+:Rows: 861, one for each pig and week
+:Clusters: 72 pigs, 69 of 12 rows and 3 of 11
+
+Columns
+
+- ``Pig`` (groups): number of the pig
+- ``Evit`` (feature): vitamin E in the feed: "Evit000", "Evit100", "Evit200" for 0, 100 and 200 mg of
+  dl-alpha-tocopheryl acetate per kg; in arrays ``Evit[Evit100]`` and ``Evit[Evit200]`` are 1 or 0, the reference is
+  Evit000
+- ``Cu`` (feature): copper in the feed: "Cu000", "Cu035", "Cu175" for 0, 35 and 175 mg per kg; in arrays ``Cu[Cu035]``
+  and ``Cu[Cu175]`` are 1 or 0, the reference is Cu000
+- ``Weight`` (target): weight of the pig in kg
+- ``Time`` (feature, time): week of the experiment, 1 to 12
+
+Columns of ``frame`` only
+
+- ``Litter``: number of the litter, a coarser cluster that contains the pigs
+- ``Start``: weight at the start in kg. It equals ``Weight`` in week 1, so that as a feature it would give away the
+  target
+- ``Feed``: feed eaten since the start in kg, missing in week 1
+
+References
+
+Lauridsen, C., Højsgaard, S. and Sørensen, M. T. (1999). Influence of dietary rapeseed oil, vitamin E, and copper on the
+performance and the antioxidative and oxidative status of pigs. Journal of Animal Science 77(4), 906-916.
+""",
+)
+
+RESPIRATORY = Study(
+    filename="respiratory.csv",
+    target="outcome",
+    features=("center", "treat", "sex", "age", "baseline"),
+    groups=("center", "id"),
+    time="visit",
+    references={"treat": "P", "sex": "F"},
+    description="""\
+Respiratory status in a trial at two centers
+--------------------------------------------
+
+A randomised clinical trial of a treatment for a respiratory illness. At two centers 111 patients received the active
+treatment (54 patients) or placebo (57). Their respiratory status was judged at baseline and at four visits.
+
+:Rows: 444, one for each patient and visit
+:Clusters: 111 patients of 4 rows each
+
+The column ``id`` restarts at each center: it has 56 values for 111 patients, and used alone it would merge patients of
+different centers. ``groups`` is therefore the composite label "center:id", such as "1:23" for patient 23 of center 1.
+
+Columns
+
+- ``center`` (feature, part of groups): center, 1 or 2
+- ``id`` (part of groups): number of the patient within the center
+- ``treat`` (feature): "A" for active treatment, "P" for placebo; in arrays ``treat[A]`` is 1 or 0, the reference is P
+- ``sex`` (feature): "F" or "M"; in arrays ``sex[M]`` is 1 or 0, the reference is F
+- ``age`` (feature): age in years at baseline
+- ``baseline`` (feature): respiratory status at baseline, 1 if good, 0 if poor
+- ``visit`` (time): number of the visit, 1 to 4
+- ``outcome`` (target): respiratory status at the visit, 1 if good, 0 if poor
+
+References
+
+Koch, G. G., Carr, G. J., Amara, I. A., Stokes, M. E. and Uryniak, T. J. (1989). Categorical data analysis. In
+Berry, D. A. (ed.), Statistical Methodology in the Pharmaceutical Sciences. Marcel Dekker, New York, 389-473. (Also
+dated 1990.)
+
+Davis, C. S. (1991). Semi-parametric and non-parametric methods for the analysis of repeated measurements with
+applications to clinical trials. Statistics in Medicine 10(12), 1959-1980.
+""",
+)

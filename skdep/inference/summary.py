@@ -1,0 +1,82 @@
+"""The summary of a fit: the coefficient table and the facts around it."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skdep.inference._access import fitted_inference
+from skdep.inference.coef_table import coef_table
+
+__all__ = ["Summary", "summarise"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A fit in words and numbers.
+
+    Parameters
+    ----------
+    title : str
+        The model.
+    facts : dict
+        Lines of the head: label and value.
+    table : DataFrame
+        Coefficient table.
+    notes : tuple of str
+        What to know before believing the table.
+    """
+
+    title: str
+    facts: dict[str, str]
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the coefficient table."""
+        return self.table
+
+    def __str__(self) -> str:
+        width = max(map(len, self.facts), default=0)
+        head = [f"{label:<{width}}  {value}" for label, value in self.facts.items()]
+        notes = [f"Note: {note}" for note in self.notes]
+        return "\n".join([self.title, "=" * len(self.title), *head, "", self._table_text(), *([""] if notes else []), *notes])
+
+    __repr__ = __str__
+
+    def _table_text(self) -> str:
+        formats = {column: _significant for column in self.table.columns}
+        formats["p_value"] = _p_value
+        formats["df"] = lambda value: "inf" if np.isinf(value) else f"{value:.4g}"
+        return self.table.to_string(formatters=formats)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in self.facts.items())
+        notes = "".join(f"<p>Note: {html.escape(note)}</p>" for note in self.notes)
+        formats = {column: _significant for column in self.table.columns} | {"p_value": _p_value}
+        return f"<h4>{html.escape(self.title)}</h4><table>{rows}</table>{self.table.to_html(formatters=formats)}{notes}"
+
+
+def _significant(value: float) -> str:
+    return f"{value:.5g}"
+
+
+def _p_value(value: float) -> str:
+    return "<0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def summarise(est: Any, *, level: float = 0.95) -> Summary:
+    """Build the summary of a fitted estimator."""
+    fitted = fitted_inference(est)
+    facts = {
+        "Observations": f"{fitted.n_obs:.10g}",
+        **fitted.facts,
+        "Covariance": fitted.cov_type,
+        "Converged": f"{'yes' if est.converged_ else 'NO'}, after {est.n_iter_} iterations",
+    }
+    table = coef_table(est, level=level).to_frame()
+    return Summary(f"{type(est).__name__}", facts, table, fitted.notes)

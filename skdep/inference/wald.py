@@ -1,0 +1,142 @@
+"""Wald tests of linear hypotheses about the coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from skdep.inference._access import fitted_inference
+from skdep.inference.coef_table import degrees_of_freedom
+
+__all__ = ["WaldTest", "wald_test"]
+
+
+@dataclass(frozen=True)
+class WaldTest:
+    """Result of `wald_test`.
+
+    Parameters
+    ----------
+    statistic : float
+        Chi-square statistic, or F statistic where `df_denominator` is finite.
+    df : int
+        Number of independent hypotheses.
+    df_denominator : float
+        Denominator degrees of freedom of F; infinite for chi-square.
+    p_value : float
+        Upper tail probability.
+    """
+
+    statistic: float
+    df: int
+    df_denominator: float
+    p_value: float
+
+    @property
+    def distribution(self) -> str:
+        """Name of the reference distribution."""
+        return f"F({self.df}, {self.df_denominator:g})" if np.isfinite(self.df_denominator) else f"chi2({self.df})"
+
+    def to_frame(self) -> Any:
+        """Return a DataFrame of one row."""
+        import pandas as pd
+
+        columns = {"statistic": self.statistic, "df": self.df, "df_denominator": self.df_denominator}
+        return pd.DataFrame({**columns, "p_value": self.p_value}, index=["Wald test"])
+
+    def __str__(self) -> str:
+        return f"Wald test: {self.statistic:.4f} on {self.distribution}, p = {self.p_value:.4g}"
+
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html()
+
+
+def wald_test(
+    est: Any, R: Any, r: Any = 0.0, *, cov_type: str | None = None, df: str | float | None = None
+) -> WaldTest:
+    r"""Test the joint hypothesis R b = r.
+
+    Parameters
+    ----------
+    est : estimator
+        A fitted estimator of skdep, or a pipeline or search around one.
+    R : array-like of shape (q, p) or (p,), or list of str
+        Coefficients of the hypotheses on ``[intercept, *coef]``; or names of parameters that are jointly tested to
+        equal `r`.
+    r : float or array-like of shape (q,), default=0
+        Values under the hypothesis.
+    cov_type, df
+        As in `coef_table`; with finite degrees of freedom the statistic divided by q is referred to F.
+
+    Returns
+    -------
+    WaldTest
+        ``.statistic``, ``.df``, ``.df_denominator``, ``.p_value``.
+
+    Raises
+    ------
+    ValueError
+        If `R` has a wrong shape or unknown names, its rows are linearly dependent, it involves a coefficient that is not
+        estimable, or the covariance has too low a rank to test so many hypotheses at once (fewer clusters than that).
+
+    References
+    ----------
+    Wald (1943), Transactions of the American Mathematical Society 54, 426-482.
+
+    Examples
+    --------
+    >>> from skdep import LogitRegressor
+    >>> from skdep.datasets import load_ohio
+    >>> from skdep.inference import wald_test
+    >>> ohio = load_ohio()
+    >>> fit = LogitRegressor().fit(ohio.data, ohio.target, groups=ohio.groups)
+    >>> print(wald_test(fit, ["age", "smoke"]))
+    Wald test: 8.8765 on chi2(2), p = 0.01182
+    """
+    fitted = fitted_inference(est)
+    contrasts = _contrasts(R, fitted.names)
+    covariance = fitted.covariance(cov_type)
+    freedom = degrees_of_freedom(fitted, cov_type, df)
+    involved = np.any(contrasts != 0, axis=0)
+    if (involved & fitted.aliased).any():
+        names = [name for name, bad in zip(fitted.names, involved & fitted.aliased) if bad]
+        raise ValueError(f"R involves coefficients that are not estimable, because features are collinear: {names}.")
+    difference = contrasts @ fitted.estimate - np.broadcast_to(np.asarray(r, dtype=float), len(contrasts))
+    spread = contrasts @ covariance @ contrasts.T
+    n_hypotheses = len(contrasts)
+    if np.linalg.matrix_rank(contrasts) < n_hypotheses:
+        raise ValueError("The rows of R are linearly dependent: leave out those that follow from others.")
+    scale = np.sqrt(np.diag(spread))
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise ValueError("The covariance of the tested combinations is zero or not finite: there is nothing to test with.")
+    if np.linalg.matrix_rank(spread / np.outer(scale, scale), tol=1e-10) < n_hypotheses:
+        raise ValueError(
+            f"The covariance has too low a rank to test {n_hypotheses} hypotheses jointly: there are too few clusters."
+        )
+    statistic = float(difference @ np.linalg.solve(spread, difference))
+    if np.isfinite(freedom):
+        statistic /= n_hypotheses
+        p_value = float(stats.f.sf(statistic, n_hypotheses, freedom)) if freedom > 0 else np.nan
+    else:
+        p_value = float(stats.chi2.sf(statistic, n_hypotheses))
+    return WaldTest(statistic, n_hypotheses, freedom, p_value)
+
+
+def _contrasts(R: Any, names: tuple[str, ...]) -> np.ndarray:
+    """Return the matrix (q, p) of hypotheses, given as such or by names."""
+    if isinstance(R, str):
+        R = [R]
+    if len(R) and all(isinstance(name, str) for name in R):
+        unknown = [name for name in R if name not in names]
+        if unknown:
+            raise ValueError(f"R names unknown parameters {unknown}; the model has {list(names)}.")
+        return np.eye(len(names))[[names.index(name) for name in R]]
+    contrasts = np.atleast_2d(np.asarray(R, dtype=float))
+    if contrasts.ndim != 2 or contrasts.shape[1] != len(names) or not len(contrasts):
+        raise ValueError(
+            f"R must have one column for each of the {len(names)} parameters {list(names)}, got shape {contrasts.shape}."
+        )
+    return contrasts

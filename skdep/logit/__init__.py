@@ -1,0 +1,7 @@
+"""Logistic regression with inference."""
+
+from __future__ import annotations
+
+from skdep.logit.estimator import LogitRegressor
+
+__all__ = ["LogitRegressor"]

@@ -1,0 +1,441 @@
+"""`LogitRegressor`: logistic regression with inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import expit, log_expit
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+
+from skdep._basis import Basis, collinearity_message, full_rank_basis
+from skdep._compat import Interval, StrOptions, fit_context
+from skdep._fitted import FittedInference
+from skdep._outcome import encode_binary
+from skdep._validation import check_offset, check_rows, check_weights
+from skdep.base import DependentDataEstimator, FitNotes
+from skdep.clusters import encode_factors
+from skdep.exceptions import CollinearityWarning, ConvergenceWarning, FewClustersWarning, SeparationWarning
+from skdep.logit.covariance import LogitCovariances, logit_covariances
+from skdep.logit.kernel import LogisticData
+from skdep.logit.newton import NewtonResult, SingularInformationError, maximise
+from skdep.sandwich import few_clusters_message
+from skdep.separation import no_separation_certified, separating_direction, separation_message
+
+__all__ = ["LogitRegressor"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What a fit uses of its input: rows of positive weight, and how many observations and units they stand for."""
+
+    data: LogisticData
+    factors: list[np.ndarray]  # cluster numbers of each way of clustering
+    factor_names: list[str]
+    n_obs: float
+    n_units: int  # primary sampling units, present or not
+
+
+class LogitRegressor(ClassifierMixin, DependentDataEstimator):
+    """Logistic regression with standard errors that may be trusted; a scikit-learn binary classifier.
+
+    The log odds of the second class are linear in the features. By default maximum likelihood, without a penalty.
+
+    Parameters
+    ----------
+    penalty : {"firth", "l2"} or None, default=None
+        ``"firth"`` removes the first-order bias and keeps estimates finite under separation; ``"l2"`` subtracts
+        ``||coef||^2 / (2 C)`` from the log-likelihood, as `sklearn.linear_model.LogisticRegression` does.
+    C : float, default=1.0
+        Inverse strength of the ``"l2"`` penalty; not used otherwise.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept, which is never penalised.
+    weight_type : {"frequency", "sampling"}, default="frequency"
+        What `sample_weight` means. A frequency counts repetitions of the row. A sampling weight is the inverse of the
+        row's probability to be in the sample: estimates are by pseudo-likelihood, the scale of the weights means
+        nothing, and standard errors are those of the design.
+    cov_type : {"auto", "model", "hc0", "hc1", "cluster", "design"}, default="auto"
+        Covariance of the estimates: the inverse information; White's sandwich, plain or times n / (n - p); the sandwich
+        with scores added up within `groups`, times K / (K - 1) for K clusters; the same as the linearised variance of a
+        survey whose primary units are `groups`, or the rows. ``"auto"`` is ``"design"`` under sampling weights,
+        ``"cluster"`` when groups are given, else ``"model"``. Two-dimensional groups are several ways of clustering.
+    max_iter : int, default=100
+        Most Newton steps.
+    tol : float, default=1e-8
+        Largest Newton decrement over the square root of p of a converged fit: how far, in standard errors, another step
+        would go.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features)
+        Log odds ratios.
+    intercept_ : ndarray of shape (1,)
+        Log odds at zero; 0 without an intercept.
+    covariance_ : ndarray of shape (p, p)
+        Covariance of ``[intercept, *coef]`` under `cov_type`; no row for the intercept without one.
+    classes_ : ndarray of shape (2,)
+        Labels; the second is the success.
+    loglik_ : float
+        Log-likelihood, without penalty; under sampling weights scaled to mean one.
+    separated_ : list of str
+        Features with infinite maximum likelihood estimates; empty when there are none.
+    n_iter_ : int
+        Number of Newton steps.
+    converged_ : bool
+        Whether the iterations converged to a finite maximum.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, where X has string names.
+
+    See Also
+    --------
+    GEEClassifier : Marginal model with a working correlation within clusters.
+    skdep.inference.coef_table : Coefficients with tests and intervals, under any covariance type.
+
+    Notes
+    -----
+    Rows of weight zero are as if not there, but under sampling weights their units still count in K / (K - 1), as in
+    estimation for a subpopulation. With collinear features the estimates of least norm are kept and a warning names the
+    features.
+
+    References
+    ----------
+    .. [1] Firth (1993), Bias reduction of maximum likelihood estimates, Biometrika 80, 27-38.
+    .. [2] Binder (1983), On the variances of asymptotically normal estimators from complex surveys, International
+       Statistical Review 51, 279-292.
+    .. [3] Cameron, Gelbach and Miller (2011), Robust inference with multiway clustering, Journal of Business and
+       Economic Statistics 29, 238-249.
+
+    Examples
+    --------
+    >>> from skdep import LogitRegressor
+    >>> from skdep.datasets import load_ohio
+    >>> ohio = load_ohio()
+    >>> fit = LogitRegressor().fit(ohio.data, ohio.target, groups=ohio.groups)
+    >>> fit.coef_.round(3)
+    array([[-0.113,  0.272]])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "penalty": [StrOptions({"firth", "l2"}), None],
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "fit_intercept": ["boolean"],
+        "weight_type": [StrOptions({"frequency", "sampling"})],
+        "cov_type": [StrOptions({"auto", "model", "hc0", "hc1", "cluster", "design"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+    }
+    _link_name = "logit"
+
+    def __init__(
+        self,
+        penalty=None,
+        *,
+        C=1.0,
+        fit_intercept=True,
+        weight_type="frequency",
+        cov_type="auto",
+        max_iter=100,
+        tol=1e-8,
+    ):
+        self.penalty = penalty
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.weight_type = weight_type
+        self.cov_type = cov_type
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    @fit_context
+    def fit(self, X, y, *, groups=None, sample_weight=None, offset=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Features.
+        y : array-like of shape (n_rows,)
+            Labels of two classes.
+        groups : array-like of shape (n_rows,) or (n_rows, n_ways), optional
+            Labels of the clusters; one column a way of clustering.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights, in the meaning of `weight_type`.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the log odds.
+
+        Returns
+        -------
+        self : LogitRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the input is malformed, or `cov_type` does not fit the data that are given.
+        """
+        X, y = check_rows(self, X, y)
+        cov_type = self._resolve_cov_type(groups)
+        rows = self._rows(X, y, groups, sample_weight, offset)
+        notes = FitNotes()
+        fit, basis = self._maximise(rows.data)
+        data = rows.data if basis is None else self._in_basis(rows.data, basis)
+        covariances = logit_covariances(
+            data, fit, rows.factors, n_obs=rows.n_obs, n_units=rows.n_units, sampling=self.weight_type == "sampling"
+        )
+        self._store(fit, basis, covariances, rows, cov_type, notes)
+        self._check_separation(rows.data, fit, covariances.squares, notes)
+        if not self.converged_ and not self.separated_:
+            notes.warn(
+                f"LogitRegressor did not converge in {fit.n_iter} iterations: the next step would be {fit.decrement:.2g} "
+                "standard errors. Raise max_iter, or rescale features of extreme size.",
+                ConvergenceWarning,
+            )
+        self._describe(rows, notes)
+        return self
+
+    def _resolve_cov_type(self, groups: Any) -> str:
+        """Return the covariance type meant, or say why it cannot be had."""
+        sampling = self.weight_type == "sampling"
+        if self.cov_type == "auto":
+            chosen = "design" if sampling else "cluster" if groups is not None else "model"
+        else:
+            chosen = self.cov_type
+        if chosen == "cluster" and groups is None:
+            raise ValueError("cov_type='cluster' needs the clusters: pass groups= to fit.")
+        if chosen == "design" and not sampling:
+            raise ValueError("cov_type='design' is for survey weights: set weight_type='sampling'.")
+        if chosen == "design" and groups is not None and np.ndim(groups) == 2 and np.shape(groups)[1] > 1:
+            raise ValueError(
+                "Under sampling weights groups are the primary sampling units, one column; designs of several stages are "
+                "not available. For several ways of clustering set cov_type='cluster'."
+            )
+        return chosen
+
+    def _rows(self, X: np.ndarray, y: np.ndarray, groups: Any, sample_weight: Any, offset: Any) -> _Rows:
+        """Validate the rows' metadata and leave out rows of weight zero."""
+        weights, offset = check_weights(sample_weight, len(X)), check_offset(offset, len(X))
+        encoded = [] if groups is None else encode_factors(groups, len(X))
+        factors = [codes for codes, _, _ in encoded]
+        self.classes_, success = encode_binary(y, weights)
+        n_units = len(encoded[0][1]) if encoded else len(X)
+        sign = np.where(success, 1.0, -1.0)
+        if weights is not None and not (weights > 0).all():
+            keep = weights > 0
+            X, sign, weights = X[keep], sign[keep], weights[keep]
+            offset = None if offset is None else offset[keep]
+            factors = [np.unique(codes[keep], return_inverse=True)[1] for codes in factors]
+        n_obs = float(len(X))
+        if weights is not None and self.weight_type == "sampling":
+            weights = weights / weights.mean()
+        elif weights is not None:
+            n_obs = float(weights.sum())
+        self._fitted_with_offset = offset is not None
+        data = LogisticData(X, sign, weights, offset, bool(self.fit_intercept))
+        return _Rows(data, factors, [name for _, _, name in encoded], n_obs, n_units)
+
+    def _maximise(self, data: LogisticData) -> tuple[NewtonResult, Basis | None]:
+        """Maximise the likelihood, in full-rank coordinates where columns are (nearly) collinear."""
+        ridge = None
+        if self.penalty == "l2":
+            ridge = np.full(data.n_params, 1.0 / self.C)
+            ridge[: data.fit_intercept] = 0.0
+        options = {"firth": self.penalty == "firth", "max_iter": self.max_iter, "tol": self.tol}
+        try:
+            return maximise(data, ridge=ridge, **options), None
+        except SingularInformationError:
+            basis = full_rank_basis(data.X, fit_intercept=data.fit_intercept)
+            return maximise(self._in_basis(data, basis), check_rank=False, **options), basis
+
+    @staticmethod
+    def _in_basis(data: LogisticData, basis: Basis) -> LogisticData:
+        return LogisticData(basis.columns, data.sign, data.weights, data.offset, data.fit_intercept)
+
+    def _store(
+        self,
+        fit: NewtonResult,
+        basis: Basis | None,
+        covariances: LogitCovariances,
+        rows: _Rows,
+        cov_type: str,
+        notes: FitNotes,
+    ) -> None:
+        """Set the fitted attributes, in the coordinates of the features."""
+        params, by_type = fit.params, covariances.by_type
+        names = self._parameter_names()
+        aliased = np.zeros(len(names), dtype=bool)
+        if basis is not None:
+            params = basis.back @ params
+            by_type = {kind: basis.back @ matrix @ basis.back.T for kind, matrix in by_type.items()}
+            aliased = basis.aliased
+            if aliased.any():
+                notes.warn(collinearity_message(names, aliased), CollinearityWarning)
+        n_estimable = len(fit.params)
+        n_clusters = min((int(codes.max()) + 1 for codes in rows.factors), default=None)
+        n_present = n_clusters if n_clusters is not None else rows.data.n_rows
+        if cov_type in ("cluster", "design") and n_clusters is not None:
+            message = few_clusters_message(n_clusters, n_estimable)
+            if message:
+                notes.warn(message, FewClustersWarning)
+        if covariances.repaired and cov_type == "cluster":
+            notes.warn(
+                "The multiway clustered covariance had negative eigenvalues, which were set to zero: there are too few "
+                "clusters in some way of clustering.",
+                FewClustersWarning,
+            )
+        split = int(self.fit_intercept)
+        self.coef_ = params[None, split:]
+        self.intercept_ = params[:1].copy() if split else np.zeros(1)
+        self.covariance_ = by_type[cov_type]
+        self.loglik_ = fit.loglik
+        self.n_iter_ = fit.n_iter
+        self.converged_ = fit.converged
+        clustered = cov_type in ("cluster", "design")
+        self._inference = FittedInference(
+            names=names,
+            estimate=params,
+            covariances=by_type,
+            cov_type=cov_type,
+            aliased=aliased,
+            degrees_of_freedom={"design": float(n_present - n_estimable)},
+            residual_df=(n_present if clustered else rows.n_obs) - n_estimable,
+            n_obs=rows.n_obs,
+            n_clusters=n_clusters,
+        )
+
+    def _check_separation(self, data: LogisticData, fit: NewtonResult, squares: np.ndarray, notes: FitNotes) -> None:
+        """Name the features with infinite estimates; a converged fit mostly proves that there are none."""
+        self.separated_: list[str] = []
+        if self.penalty is not None or no_separation_certified(fit.decrement, fit.information, squares):
+            return
+        direction = separating_direction(data.X, (data.sign > 0).astype(float), fit_intercept=data.fit_intercept)
+        if direction is None:
+            return
+        features = self._parameter_names()[data.fit_intercept :]
+        infinite = np.abs(direction[data.fit_intercept :]) > 1e-7
+        self.separated_ = [name for name, found in zip(features, infinite, strict=True) if found]
+        self.converged_ = False
+        notes.warn(separation_message(self.separated_, len(features)), SeparationWarning)
+
+    def _describe(self, rows: _Rows, notes: FitNotes) -> None:
+        """Add facts and notes to what the summary shows."""
+        facts = {"Classes": f"success is {self.classes_[1]!s}, failure {self.classes_[0]!s}"}
+        for name, codes in zip(rows.factor_names, rows.factors, strict=True):
+            sizes = np.bincount(codes)
+            facts[f"Clusters ({name})"] = f"{len(sizes)}, of {sizes.min()} to {sizes.max()} rows"
+        if rows.data.weights is not None:
+            facts["Weights"] = self.weight_type
+        facts["Log-likelihood"] = f"{self.loglik_:.4f}"
+        if self.penalty is not None:
+            facts["Penalty"] = "Firth" if self.penalty == "firth" else f"l2, C = {self.C:g}"
+        self._inference = replace(self._inference, facts=facts, notes=tuple(notes))
+
+    def decision_function(self, X, *, groups=None, offset=None):
+        """Return the log odds of the second class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Features.
+        groups : array-like, optional
+            Not used: the model has no cluster effects.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the log odds.
+
+        Returns
+        -------
+        log_odds : ndarray of shape (n_rows,)
+            Log odds.
+        """
+        return self._linear_predictor(X, offset)
+
+    def predict(self, X, *, groups=None, offset=None):
+        """Return the more probable class, the second where its log odds are positive.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Features.
+        groups : array-like, optional
+            Not used: the model has no cluster effects.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the log odds.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_rows,)
+            Labels.
+        """
+        positive = self._linear_predictor(X, offset) > 0
+        return self.classes_[positive.astype(int)]
+
+    def predict_proba(self, X, *, groups=None, offset=None):
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Features.
+        groups : array-like, optional
+            Not used: the model has no cluster effects.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the log odds.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_rows, 2)
+            Probabilities in the order of `classes_`.
+        """
+        eta = self._linear_predictor(X, offset)
+        return np.column_stack([expit(-eta), expit(eta)])
+
+    def predict_log_proba(self, X, *, groups=None, offset=None):
+        """Return the logarithms of the probabilities of the classes, accurate for probabilities near 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Features.
+        groups : array-like, optional
+            Not used: the model has no cluster effects.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the log odds.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_rows, 2)
+            Logarithms, in the order of `classes_`.
+        """
+        eta = self._linear_predictor(X, offset)
+        return np.column_stack([log_expit(-eta), log_expit(eta)])
+
+    def score(self, X, y, *, groups=None, sample_weight=None, offset=None):
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Features.
+        y : array-like of shape (n_rows,)
+            Labels.
+        groups : array-like, optional
+            Not used: the model has no cluster effects.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the log odds.
+
+        Returns
+        -------
+        accuracy : float
+            Weighted share of labels predicted right.
+        """
+        return accuracy_score(y, self.predict(X, offset=offset), sample_weight=sample_weight)
