@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -51,6 +51,10 @@ class FittedInference:
     n_clusters: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def described(self, facts: Mapping[str, str], notes: Sequence[str]) -> FittedInference:
+        """Return the same with facts and notes for the summary."""
+        return replace(self, facts=dict(facts), notes=tuple(notes))
 
     def covariance(self, cov_type: str | None = None) -> np.ndarray:
         """Return the covariance matrix (p, p) of a type; a type that the fit lacks raises ValueError."""

@@ -52,9 +52,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
 def check_no_weightless(weights: np.ndarray) -> None:
     """Raise if every weight is zero."""
     if not (weights > 0).any():
-        raise ValueError(
-            "sample_weight: every weight is zero, so that no observation is left to fit."
-        )
+        raise ValueError("sample_weight: every weight is zero, so that no observation is left to fit.")
 
 
 def check_offset(offset: Any, n_rows: int) -> np.ndarray | None:
@@ -89,7 +87,6 @@ def check_time(time: Any, n_rows: int) -> np.ndarray | None:
                 f"got values such as {values.iloc[0]!r}."
             ) from error
     return _numeric_rows(values.to_numpy(), n_rows, name="time")
-
 
 
 def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -48,6 +48,8 @@ class Family:
     """Supremum of the mean."""
     open_below: ClassVar[bool] = False
     """Whether outcomes equal to `lower` are impossible."""
+    natural_scale: ClassVar[bool] = False
+    """Whether the family as a distribution has phi = 1."""
 
     def variance(self, mu: np.ndarray) -> np.ndarray:
         """Return V(mu)."""
@@ -117,6 +119,7 @@ class Binomial(Family):
     """V(mu) = mu (1 - mu), for outcomes 0 and 1 or fractions between."""
 
     name = "binomial"
+    natural_scale = True
     default_link = Logit
     lower = 0.0
     upper = 1.0
@@ -142,6 +145,7 @@ class Poisson(Family):
     """V(mu) = mu, for counts and other non-negative outcomes."""
 
     name = "poisson"
+    natural_scale = True
     default_link = Log
     lower = 0.0
 
@@ -227,6 +231,7 @@ class NegativeBinomial(Family):
     dispersion: float = 1.0
 
     name = "negative_binomial"
+    natural_scale = True
     default_link = Log
     lower = 0.0
 

@@ -15,7 +15,14 @@ import numpy as np
 
 from skdep.clusters import Clusters
 
-__all__ = ["cluster_intersections", "few_clusters_message", "finite_sample_factor", "multiway_meat", "nearest_positive_semidefinite", "sandwich"]
+__all__ = [
+    "cluster_intersections",
+    "few_clusters_message",
+    "finite_sample_factor",
+    "multiway_meat",
+    "nearest_positive_semidefinite",
+    "sandwich",
+]
 
 
 def sandwich(bread: np.ndarray, meat: np.ndarray) -> np.ndarray:
@@ -47,9 +54,7 @@ def few_clusters_message(n_clusters: int, n_params: int) -> str | None:
 def way_signs(n_ways: int) -> list[tuple[tuple[int, ...], float]]:
     """Return every combination of ways with its sign in the inclusion-exclusion sum: singles +, pairs -, triples + ..."""
     return [
-        (ways, 1.0 if size % 2 else -1.0)
-        for size in range(1, n_ways + 1)
-        for ways in combinations(range(n_ways), size)
+        (ways, 1.0 if size % 2 else -1.0) for size in range(1, n_ways + 1) for ways in combinations(range(n_ways), size)
     ]
 
 

@@ -44,9 +44,7 @@ def degrees_of_freedom(fitted: FittedInference, cov_type: str | None, df: str | 
     return float(df)
 
 
-def coef_table(
-    est: Any, *, level: float = 0.95, cov_type: str | None = None, df: str | float | None = None
-) -> Table:
+def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df: str | float | None = None) -> Table:
     """Tabulate coefficients with standard errors, tests and confidence intervals.
 
     Parameters

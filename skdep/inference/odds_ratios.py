@@ -13,9 +13,7 @@ from skdep.inference.coef_table import coef_table
 __all__ = ["odds_ratios"]
 
 
-def odds_ratios(
-    est: Any, *, level: float = 0.95, cov_type: str | None = None, df: str | float | None = None
-) -> Table:
+def odds_ratios(est: Any, *, level: float = 0.95, cov_type: str | None = None, df: str | float | None = None) -> Table:
     """Tabulate exp(coefficient): the factor on the odds for one more unit of a feature.
 
     Parameters

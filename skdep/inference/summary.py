@@ -44,7 +44,9 @@ class Summary:
         width = max(map(len, self.facts), default=0)
         head = [f"{label:<{width}}  {value}" for label, value in self.facts.items()]
         notes = [f"Note: {note}" for note in self.notes]
-        return "\n".join([self.title, "=" * len(self.title), *head, "", self._table_text(), *([""] if notes else []), *notes])
+        return "\n".join(
+            [self.title, "=" * len(self.title), *head, "", self._table_text(), *([""] if notes else []), *notes]
+        )
 
     __repr__ = __str__
 

@@ -111,7 +111,9 @@ def wald_test(
         raise ValueError("The rows of R are linearly dependent: leave out those that follow from others.")
     scale = np.sqrt(np.diag(spread))
     if not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise ValueError("The covariance of the tested combinations is zero or not finite: there is nothing to test with.")
+        raise ValueError(
+            "The covariance of the tested combinations is zero or not finite: there is nothing to test with."
+        )
     if np.linalg.matrix_rank(spread / np.outer(scale, scale), tol=1e-10) < n_hypotheses:
         raise ValueError(
             f"The covariance has too low a rank to test {n_hypotheses} hypotheses jointly: there are too few clusters."

@@ -74,7 +74,9 @@ def logit_covariances(
     repaired = False
     if factors:
         clusters = cluster_intersections(factors)
-        clustered = sandwich(bread, multiway_meat(clusters, lambda part: score_sums(data, fit.params, part), len(factors)))
+        clustered = sandwich(
+            bread, multiway_meat(clusters, lambda part: score_sums(data, fit.params, part), len(factors))
+        )
         by_type["cluster"], repaired = nearest_positive_semidefinite(clustered)
     if sampling and len(factors) < 2:
         by_type["design"] = _design(by_type, factors, n_units)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -65,8 +65,8 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
     max_iter : int, default=100
         Most Newton steps.
     tol : float, default=1e-8
-        Largest Newton decrement over the square root of p of a converged fit: how far, in standard errors, another step
-        would go.
+        Largest Newton decrement of a converged fit, over the square root of the number of observations: how far, in
+        standard errors of a single observation, another step would go.
 
     Attributes
     ----------
@@ -336,7 +336,7 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         facts["Log-likelihood"] = f"{self.loglik_:.4f}"
         if self.penalty is not None:
             facts["Penalty"] = "Firth" if self.penalty == "firth" else f"l2, C = {self.C:g}"
-        self._inference = replace(self._inference, facts=facts, notes=tuple(notes))
+        self._inference = self._inference.described(facts, notes)
 
     def decision_function(self, X, *, groups=None, offset=None):
         """Return the log odds of the second class.

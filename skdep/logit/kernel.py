@@ -61,6 +61,11 @@ class LogisticData:
         """Number of parameters."""
         return self.X.shape[1] + self.fit_intercept
 
+    @property
+    def total_weight(self) -> float:
+        """Sum of weights."""
+        return float(self.n_rows if self.weights is None else self.weights.sum())
+
     def every(self, step: int) -> LogisticData:
         """Return every `step`-th row."""
         rows = slice(None, None, step)

@@ -3,7 +3,7 @@ r"""Damped Newton iterations for logistic regression: plain, ridge-penalised, an
 All three climb an objective: the log-likelihood, that less a ridge penalty, or that plus half the log determinant of the
 information. A step is halved until the objective rises by a fraction of what the slope promises (Armijo), so iterations
 never diverge. They end when the Newton decrement (g'H^{-1}g)^{1/2}, the length of the next step in standard errors, is
-small: a test without units.
+small against the square root of the number of observations: a test without units, and the same for repeated data.
 
 References
 ----------
@@ -111,7 +111,7 @@ def maximise(
     max_iter : int
         Most Newton steps over all rows.
     tol : float
-        Largest Newton decrement, relative to the square root of p, of a converged fit.
+        Largest Newton decrement, over the square root of the total weight, of a converged fit.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def maximise(
         step = scaled_solve(point.hessian, point.gradient)
         squared = float(point.gradient @ step)
         decrement = np.sqrt(max(squared, 0.0))
-        if decrement <= tol * np.sqrt(len(step)):
+        if decrement <= tol * np.sqrt(data.total_weight):
             # This close, another step is exact to rounding and needs no further look at the data.
             loglik = point.summary.loglik + float(point.summary.score @ step) - 0.5 * squared
             return _result(point, point.params + step, loglik, decrement, n_iter, converged=True)

@@ -1,0 +1,16 @@
+"""Generalized estimating equations: marginal models for clustered and longitudinal data."""
+
+from __future__ import annotations
+
+from skdep.gee.estimator import GEEClassifier, GEERegressor
+from skdep.gee.working_correlation import AR1, Exchangeable, Independence, Unstructured, WorkingCorrelation
+
+__all__ = [
+    "AR1",
+    "Exchangeable",
+    "GEEClassifier",
+    "GEERegressor",
+    "Independence",
+    "Unstructured",
+    "WorkingCorrelation",
+]

@@ -1,0 +1,336 @@
+r"""Fisher scoring for generalized estimating equations.
+
+The equations are sum_i D_i' V_i^{-1} (y_i - mu_i) = 0 with D = d mu / d beta, V = phi A^(1/2) W^(-1/2) R W^(-1/2) A^(1/2),
+A = diag V(mu), W the row weights. With Z = W^(1/2) A^(-1/2) D and e = W^(1/2) A^(-1/2) (y - mu), both whitened by R^(-1/2) within
+clusters, the bread is B = Z'Z, the score U = Z'e, a step B^{-1} U: phi cancels. At every beta, phi and alpha are the moment
+estimates from the residuals of that same beta, so that beta with U = 0 solves all equations together.
+
+Steps are halved while means would leave their range or the equations get worse. Iterations end when the next step is short
+in standard errors, over the square root of the number of observations: a test without units.
+
+References
+----------
+Liang and Zeger (1986), Biometrika 73, 13-22.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skdep._linalg import scaled_solve
+from skdep.families import Family
+from skdep.gee.working_correlation import Block, Independence, Moments, WorkingCorrelation
+from skdep.links import Link
+
+__all__ = ["Evaluation", "GEEData", "Model", "ScoringResult", "score_sums", "solve"]
+
+_MOST_HALVINGS = 15
+# A step that makes the decrement grow by more than this factor is halved: the association moves too, so some growth is fair.
+_MOST_GROWTH = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class GEEData:
+    """Rows sorted by cluster, and by time where the working correlation needs it.
+
+    Parameters
+    ----------
+    design : ndarray of shape (n_rows, p)
+        Columns of the linear predictor, the intercept among them.
+    y : ndarray of shape (n_rows,)
+        Outcomes.
+    offset, weights : ndarray of shape (n_rows,) or None
+        Known part of the linear predictor; row weights of mean one.
+    counts : ndarray of shape (n_rows,) or None
+        How often the cluster of each row is repeated.
+    blocks : tuple of (slice, Block)
+        Runs of whole clusters, and their rows.
+    """
+
+    design: np.ndarray
+    y: np.ndarray
+    offset: np.ndarray | None
+    weights: np.ndarray | None
+    counts: np.ndarray | None
+    blocks: tuple[tuple[slice, Block], ...]
+
+    @property
+    def n_obs(self) -> float:
+        """Number of rows, repeated clusters counted as often."""
+        return float(len(self.y) if self.counts is None else self.counts.sum())
+
+    @property
+    def row_mass(self) -> np.ndarray | None:
+        """Weight of each row times repetitions of its cluster; None for ones."""
+        if self.weights is None or self.counts is None:
+            return self.counts if self.weights is None else self.weights
+        return self.weights * self.counts
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Family, link and moment conventions of a GEE."""
+
+    family: Family
+    link: Link
+    scale: float | None  # None: estimated
+    dof: str  # "n-p" or "n"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The estimating equations at one beta.
+
+    `factor` and `residual` (n_rows,) are W^(1/2) A^(-1/2) d mu / d eta and W^(1/2) A^(-1/2) (y - mu), not yet whitened.
+    """
+
+    beta: np.ndarray
+    mu: np.ndarray
+    factor: np.ndarray
+    residual: np.ndarray
+    scale: float
+    association: Any
+    shrinkage: float
+    bread: np.ndarray  # (p, p), without phi
+    score: np.ndarray  # (p,), without phi
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringResult:
+    """Where the iterations ended: the last evaluation is at the estimate itself."""
+
+    at: Evaluation
+    n_iter: int
+    converged: bool
+    decrement: float
+    layouts: tuple[Any, ...]
+    pair_counts: np.ndarray
+
+
+class _Equations:
+    """The estimating equations of one data set under one working correlation."""
+
+    def __init__(self, data: GEEData, model: Model, structure: WorkingCorrelation):
+        self.data, self.model, self.structure = data, model, structure
+        self.n_subtracted = data.design.shape[1] if model.dof == "n-p" else 0
+        self.layouts = tuple(structure.layout(block, model.dof) for _, block in data.blocks)
+        self.root_mass = None if data.row_mass is None else np.sqrt(data.row_mass)
+        self.pair_mass = _pair_mass(data, model.dof)
+        ones = np.ones(len(data.y)) if self.pair_mass is None else self.pair_mass
+        self.pair_counts = self._pair_products(ones)
+
+    def _pair_products(self, values: np.ndarray) -> np.ndarray:
+        parts = [
+            self.structure.pair_products(layout, values[rows])
+            for (rows, _), layout in zip(self.data.blocks, self.layouts, strict=True)
+        ]
+        return self.structure.merge(parts)
+
+    def at(self, beta: np.ndarray, previous: Any) -> Evaluation | None:
+        """Evaluate at beta; None where means leave their range."""
+        data, family, link = self.data, self.model.family, self.model.link
+        eta = np.dot(data.design, beta)
+        if data.offset is not None:
+            eta += data.offset
+        if not link.admissible(eta):
+            return None
+        with np.errstate(over="ignore"):
+            mu = link.inverse(eta)
+        if not family.admissible(mu):
+            return None
+        mu = family.clip(mu)
+        root = 1.0 / np.sqrt(family.variance(mu))
+        pearson = (data.y - mu) * root
+        factor = link.inverse_derivative(eta, mu) * root
+        residual = pearson
+        if self.root_mass is not None:
+            residual, factor = pearson * self.root_mass, factor * self.root_mass
+        scale = self._scale(residual)
+        association, shrinkage = self._association(pearson, residual, scale, previous)
+        bread, score = self._sums(factor, residual, association)
+        if not (np.isfinite(bread).all() and np.isfinite(score).all()):
+            return None
+        return Evaluation(beta, mu, factor, residual, scale, association, shrinkage, bread, score)
+
+    def _scale(self, residual: np.ndarray) -> float:
+        if self.model.scale is not None:
+            return self.model.scale
+        degrees = self.data.n_obs - self.n_subtracted
+        return float(residual @ residual) / (degrees if degrees > 0 else self.data.n_obs)
+
+    def _association(self, pearson: np.ndarray, residual: np.ndarray, scale: float, previous: Any) -> tuple[Any, float]:
+        if not self.pair_counts.size or not scale > 0:
+            return self.structure.start(), 0.0
+        # geepack's convention weighs a pair by both weights, SAS's by their geometric mean
+        values = residual if self.model.dof == "n-p" or self.pair_mass is None else pearson * self.pair_mass
+        products = self._pair_products(values)
+        moments = Moments(scale, self.n_subtracted)
+        estimate = self.structure.estimate(self.layouts, products, self.pair_counts, moments, previous)
+        return self.structure.repair(self.layouts, estimate)
+
+    def _sums(self, factor: np.ndarray, residual: np.ndarray, association: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return B and U, added up over blocks."""
+        n_params = self.data.design.shape[1]
+        products = np.zeros((n_params + 1, n_params + 1))
+        for index in range(len(self.layouts)):
+            white = self.whitened(index, factor, residual, association)
+            products += np.dot(white.T, white)
+        return products[:-1, :-1], products[:-1, -1]
+
+    def whitened(self, index: int, factor: np.ndarray, residual: np.ndarray, association: Any) -> np.ndarray:
+        """Return [Z, e] of a block, whitened within clusters: (n_rows, p + 1)."""
+        columns = scaled_columns(self.data, self.data.blocks[index][0], factor, residual)
+        return self.structure.whiten(self.layouts[index], association, columns)
+
+    def convergence_scale(self, at: Evaluation) -> float:
+        """Return the scale against which a step is short: phi, but 1 where the family has a scale of its own."""
+        if self.model.family.natural_scale:
+            return max(at.scale, 1.0)
+        # an exact fit leaves phi as rounding: then a step is short against the outcomes themselves
+        outcomes = float(np.mean(self.data.y**2 / self.model.family.variance(at.mu)))
+        return max(at.scale, 1e-24 * outcomes, np.finfo(float).tiny)
+
+
+def scaled_columns(data: GEEData, rows: slice, factor: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Return [Z, e] of some rows (n_rows, p + 1), not whitened."""
+    design = data.design[rows]
+    columns = np.empty((len(design), design.shape[1] + 1))
+    np.multiply(design, factor[rows, None], out=columns[:, :-1])
+    columns[:, -1] = residual[rows]
+    return columns
+
+
+def _pair_mass(data: GEEData, dof: str) -> np.ndarray | None:
+    """Return values whose products over pairs count the pairs; None for ones."""
+    if dof == "n-p":
+        return None if data.counts is None else np.sqrt(data.counts)
+    if data.counts is None:
+        return data.weights
+    return np.sqrt(data.counts) if data.weights is None else data.weights * np.sqrt(data.counts)
+
+
+def _decrement(equations: _Equations, at: Evaluation) -> tuple[np.ndarray, float]:
+    """Return the next step and its length, in standard errors, over the square root of the number of observations."""
+    step = scaled_solve(at.bread, at.score)
+    squared = float(at.score @ step) / (equations.convergence_scale(at) * equations.data.n_obs)
+    return step, float(np.sqrt(max(squared, 0.0)))
+
+
+def _iterate(
+    equations: _Equations, at: Evaluation, *, max_iter: int, tol: float
+) -> tuple[Evaluation, int, bool, float]:
+    """Take scoring steps until the next one is short; return where, how many, whether converged, the last decrement."""
+    step, decrement = _decrement(equations, at)
+    for n_iter in range(max_iter):
+        if decrement <= tol:
+            return at, n_iter, True, decrement
+        length = 1.0
+        candidate = None
+        for _ in range(_MOST_HALVINGS):
+            candidate = equations.at(at.beta + length * step, at.association)
+            if candidate is not None:
+                new_step, new_decrement = _decrement(equations, candidate)
+                if new_decrement <= _MOST_GROWTH * decrement:
+                    break
+            length *= 0.5
+        if candidate is None:
+            return at, n_iter, False, decrement
+        at, step, decrement = candidate, new_step, new_decrement
+    return at, max_iter, decrement <= tol, decrement
+
+
+def solve(
+    data: GEEData, model: Model, structure: WorkingCorrelation, *, max_iter: int, tol: float
+) -> tuple[ScoringResult, ScoringResult]:
+    """Solve the estimating equations.
+
+    Parameters
+    ----------
+    data : GEEData
+        The rows; the design must have full column rank.
+    model : Model
+        Family, link and moment conventions.
+    structure : WorkingCorrelation
+        The working correlation.
+    max_iter : int
+        Most scoring steps under the working correlation.
+    tol : float
+        Largest length of the next step of a converged fit, in standard errors over the square root of n.
+
+    Returns
+    -------
+    result : ScoringResult
+        The solution.
+    start : ScoringResult
+        The (roughly converged) solution under independence from which it started.
+
+    Raises
+    ------
+    ValueError
+        If no coefficients can be found for which all means are in the range of the family.
+    """
+    independent = _Equations(data, model, Independence())
+    at = independent.at(_first_beta(data, model), 0.0)
+    if at is None:
+        at = _constant_start(independent)
+    alone = isinstance(structure, Independence)
+    # a start within a hundredth of a standard error is as good as any: iterations go on under the structure
+    start_tol = tol if alone else max(tol, 0.01 / np.sqrt(data.n_obs))
+    at, n_start, converged, decrement = _iterate(independent, at, max_iter=max_iter, tol=start_tol)
+    start = ScoringResult(at, max(n_start, 1), converged, decrement, independent.layouts, independent.pair_counts)
+    if alone:
+        return start, start
+    equations = _Equations(data, model, structure)
+    first = equations.at(at.beta, structure.start())
+    assert first is not None  # means are those of the start
+    at, n_iter, converged, decrement = _iterate(equations, first, max_iter=max_iter, tol=tol)
+    result = ScoringResult(at, max(n_iter, 1), converged, decrement, equations.layouts, equations.pair_counts)
+    return result, start
+
+
+def _first_beta(data: GEEData, model: Model) -> np.ndarray:
+    """Regress the link of rough means on the design, as the first step of iteratively reweighted least squares."""
+    mu = model.family.clip(model.family.initial_mean(data.y))
+    eta = model.link.link(mu)
+    derivative = model.link.inverse_derivative(eta, mu)
+    root = np.abs(derivative) / np.sqrt(model.family.variance(mu))
+    mass = data.row_mass
+    if mass is not None:
+        root = root * np.sqrt(mass)
+    response = eta + (data.y - mu) / derivative
+    if data.offset is not None:
+        response = response - data.offset
+    weighted = data.design * root[:, None]
+    return scaled_solve(np.dot(weighted.T, weighted), np.dot(weighted.T, root * response))
+
+
+def _constant_start(independent: _Equations) -> Evaluation:
+    """Start from coefficients that come nearest to one common mean for all rows."""
+    data, link = independent.data, independent.model.link
+    mean = np.average(data.y, weights=data.row_mass)
+    eta = np.full(len(data.y), link.link(np.array([mean]))[0])
+    if data.offset is not None:
+        eta -= data.offset
+    beta = scaled_solve(np.dot(data.design.T, data.design), np.dot(data.design.T, eta))
+    at = independent.at(beta, 0.0)
+    if at is None:
+        raise ValueError(
+            f"No coefficients to start from: with link {link.name!r} some means would leave the range of the "
+            f"{independent.model.family.name} family. Fit an intercept, or choose a link that admits every linear "
+            "predictor, such as 'log'."
+        )
+    return at
+
+
+def score_sums(data: GEEData, structure: WorkingCorrelation, result: ScoringResult) -> np.ndarray:
+    """Return the score of each cluster at the solution, (n_clusters, p), a repeated cluster's times its repetitions."""
+    at = result.at
+    sums = []
+    for (rows, block), layout in zip(data.blocks, result.layouts, strict=True):
+        white = structure.whiten(layout, at.association, scaled_columns(data, rows, at.factor, at.residual))
+        white[:, :-1] *= white[:, -1:]
+        sums.append(block.clusters.sum(white[:, :-1]))
+    return np.concatenate(sums)

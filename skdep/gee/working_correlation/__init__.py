@@ -1,0 +1,37 @@
+"""Working correlations, one structure a file, chosen by name or passed as objects."""
+
+from __future__ import annotations
+
+from skdep.gee.working_correlation.ar1 import AR1
+from skdep.gee.working_correlation.base import Block, Moments, WorkingCorrelation
+from skdep.gee.working_correlation.exchangeable import Exchangeable
+from skdep.gee.working_correlation.independence import Independence
+from skdep.gee.working_correlation.unstructured import Unstructured
+
+__all__ = [
+    "AR1",
+    "WORKING_CORRELATIONS",
+    "Block",
+    "Exchangeable",
+    "Independence",
+    "Moments",
+    "Unstructured",
+    "WorkingCorrelation",
+    "get_working_correlation",
+]
+
+WORKING_CORRELATIONS: dict[str, type[WorkingCorrelation]] = {
+    cls.name: cls for cls in (Independence, Exchangeable, AR1, Unstructured)
+}
+
+
+def get_working_correlation(structure: str | WorkingCorrelation) -> WorkingCorrelation:
+    """Return the working correlation of that name, or the object itself; an unknown name raises ValueError."""
+    if isinstance(structure, WorkingCorrelation):
+        return structure
+    if structure not in WORKING_CORRELATIONS:
+        raise ValueError(
+            f"working_correlation={structure!r} is not available; choose one of {sorted(WORKING_CORRELATIONS)} or pass a "
+            "WorkingCorrelation object."
+        )
+    return WORKING_CORRELATIONS[structure]()

@@ -1,0 +1,267 @@
+r"""First-order autoregressive working correlation, in real time: corr(y_j, y_k) = alpha^|t_j - t_k|.
+
+Gaps and unequal spacing enter both the estimate of alpha and the inverse. With rho_j = alpha^(t_j - t_(j-1)), whitening is
+
+    u_1 = z_1,    u_j = (z_j - rho_j z_(j-1)) / (1 - rho_j^2)^(1/2),
+
+O(N) for clusters of any size. alpha solves the moment equation
+
+    sum over pairs of (d rho / d alpha) (e_j e_k / phi - rho) = 0,     rho = alpha^lag,
+
+over neighbouring pairs (for equal spacing the ratio of sums of SAS) or over all pairs (geepack). Both are stationary points
+of a sum of squares, minimised over the interval. A negative alpha has a meaning only where every lag is a whole number.
+
+References
+----------
+Liang and Zeger (1986), Biometrika 73, 13-22, section 4; Yan and Fine (2004), Statistics in Medicine 23, 859-874: estimating
+equations for association parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft, optimize
+
+from skdep.gee.working_correlation.base import LEAST_EIGENVALUE, Block, Moments, WorkingCorrelation
+
+__all__ = ["AR1"]
+
+# 1 - alpha^2 at the nearest two times is kept above the least eigenvalue allowed.
+_LARGEST = np.sqrt(1.0 - LEAST_EIGENVALUE)
+# Explicit pairs beyond this many (of 24 bytes each) would need more memory than a moment estimator is worth.
+_MOST_PAIRS = 20_000_000
+# A time grid this many times larger than the data is not worth its transforms.
+_SPARSEST_GRID = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    gap: np.ndarray  # (n_rows,) time since the previous row of the cluster; inf for a cluster's first row
+    lags: np.ndarray  # (n_lags,) distinct lags of the pairs used
+    pairs: _Neighbours | _Grid | _Listed
+
+
+@dataclass(frozen=True, slots=True)
+class _Neighbours:
+    """Pairs of neighbouring rows of a cluster."""
+
+    later: np.ndarray  # (n_pairs,) row of the later member
+    lag: np.ndarray  # (n_pairs,) number of the lag
+    n_lags: int
+
+    def products(self, values: np.ndarray) -> np.ndarray:
+        return np.bincount(self.lag, weights=values[self.later] * values[self.later - 1], minlength=self.n_lags)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """All pairs of rows of a cluster, one by one."""
+
+    earlier: np.ndarray
+    later: np.ndarray
+    lag: np.ndarray
+    n_lags: int
+
+    def products(self, values: np.ndarray) -> np.ndarray:
+        return np.bincount(self.lag, weights=values[self.later] * values[self.earlier], minlength=self.n_lags)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """All pairs of rows at whole lags, by autocorrelation of each cluster on a grid of times."""
+
+    cluster: np.ndarray  # (n_rows,)
+    position: np.ndarray  # (n_rows,) whole time since the cluster's first row
+    n_clusters: int
+    n_lags: int
+
+    def products(self, values: np.ndarray) -> np.ndarray:
+        grid = np.zeros((self.n_clusters, fft.next_fast_len(2 * self.n_lags + 1, real=True)))
+        grid[self.cluster, self.position] = values
+        spectrum = fft.rfft(grid, axis=1)
+        power = np.sum(spectrum.real**2 + spectrum.imag**2, axis=0)
+        return fft.irfft(power, n=grid.shape[1])[1 : self.n_lags + 1]
+
+
+@dataclass(frozen=True)
+class AR1(WorkingCorrelation):
+    """One parameter alpha, the correlation of two rows one unit of time apart.
+
+    Parameters
+    ----------
+    pairs : {"auto", "neighbours", "all"}, default="auto"
+        Pairs of rows that estimate alpha. ``"auto"`` is neighbouring rows with ``dof="n-p"``, as SAS does, and all pairs
+        with ``dof="n"``, as geepack does.
+    """
+
+    pairs: str = "auto"
+
+    name = "ar1"
+    needs_time = True
+
+    def __post_init__(self):
+        if self.pairs not in ("auto", "neighbours", "all"):
+            raise ValueError(f"pairs must be 'auto', 'neighbours' or 'all', got {self.pairs!r}.")
+
+    def layout(self, block, dof):
+        """Return gaps between neighbouring rows, and the pairs whose products estimate alpha."""
+        gap = np.full(block.clusters.n_rows, np.inf)
+        gap[1:] = np.diff(block.time)
+        gap[block.clusters.starts] = np.inf
+        if self.pairs == "all" or (self.pairs == "auto" and dof == "n"):
+            lags, pairs = _all_pairs(block)
+        else:
+            later = np.flatnonzero(np.isfinite(gap))
+            lags, lag = np.unique(gap[later], return_inverse=True)
+            pairs = _Neighbours(later, lag, len(lags))
+        return _Layout(gap, lags, pairs)
+
+    def pair_products(self, layout, values):
+        """Return sums of products of pairs by lag."""
+        return layout.pairs.products(values)
+
+    def merge(self, parts):
+        """Join the sums: the moment equation adds them up, lag by lag."""
+        return np.concatenate(parts)
+
+    def estimate(self, layouts, products, counts, moments, previous):
+        """Solve the moment equation."""
+        lags = np.concatenate([layout.lags for layout in layouts])
+        used = counts > 1e-9 * counts.max(initial=0.0)
+        if not used.any():
+            return 0.0
+        lags, counts, products = lags[used], counts[used], products[used]
+        if len(layouts) > 1:
+            lags, counts, products = _merge_lags(lags, counts, products)
+        correction = _correction(counts, moments)
+        return _solve_moment_equation(lags, counts, correction * products / moments.scale, previous)
+
+    def whiten(self, layout, association, values):
+        """Subtract from each row what the row before predicts of it."""
+        if association == 0.0:
+            return values
+        rho = _power(association, layout.gap)
+        result = values.copy()
+        result[1:] -= rho[1:, None] * values[:-1]
+        result /= np.sqrt(1.0 - rho * rho)[:, None]
+        return result
+
+    def problems(self, layouts, counts, moments, association):
+        """Say when a correlation at the bound cannot be what the data say."""
+        lags = np.unique(np.concatenate([layout.lags for layout in layouts]))
+        if association == 0.0 and len(lags) and not _may_be_negative(lags):
+            return [
+                "alpha is 0, its least value where lags are not odd whole numbers: correlation over time may be negative. "
+                "Measure time in units of the shortest gap if visits are equally spaced."
+            ]
+        return []
+
+
+def _power(alpha: float, lag: np.ndarray) -> np.ndarray:
+    """Return alpha^lag, with the sign of a negative alpha by the parity of whole lags; 0 for an infinite lag."""
+    size = np.abs(alpha) ** lag
+    if alpha >= 0:
+        return size
+    return np.where(np.isfinite(lag) & (np.mod(np.where(np.isfinite(lag), lag, 0.0), 2.0) == 1.0), -size, size)
+
+
+def _may_be_negative(lags: np.ndarray) -> bool:
+    """Say whether a negative alpha has a meaning: every lag whole, and some of them odd."""
+    return bool(np.all(lags == np.round(lags)) and np.any(np.mod(lags, 2.0) == 1.0))
+
+
+def _correction(counts: np.ndarray, moments: Moments) -> float:
+    """Return pairs over pairs less parameters, where any are left."""
+    total = float(counts.sum())
+    return total / (total - moments.n_params) if total > moments.n_params else 1.0
+
+
+def _merge_lags(
+    lags: np.ndarray, counts: np.ndarray, products: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add up what several blocks have at the same lag."""
+    distinct, number = np.unique(lags, return_inverse=True)
+    return distinct, np.bincount(number, weights=counts), np.bincount(number, weights=products)
+
+
+@dataclass(frozen=True, slots=True)
+class _MomentEquation:
+    """The sum of squares whose stationary points solve the moment equation.
+
+    Its variable theta has the sign of alpha and the size of the correlation at the shortest lag, whatever the unit of time.
+    """
+
+    unit: float  # the shortest lag
+    odd: np.ndarray  # (n_lags,) whether a lag is odd, so that a negative alpha makes it negative
+    steps: np.ndarray  # (n_lags,) lags in units of the shortest
+    counts: np.ndarray
+    sums: np.ndarray
+
+    def _signs(self, theta: float) -> np.ndarray:
+        return np.where(self.odd, -1.0, 1.0) if theta < 0 else np.ones_like(self.steps)
+
+    def objective(self, theta: float) -> float:
+        rho = self._signs(theta) * np.abs(theta) ** self.steps
+        return float(np.dot(0.5 * self.counts * rho - self.sums, rho))
+
+    def slope(self, theta: float) -> float:
+        signs, size = self._signs(theta), np.abs(theta) ** (self.steps - 1.0)
+        rho = signs * size * np.abs(theta)
+        derivative = signs * self.steps * size * (-1.0 if theta < 0 else 1.0)
+        return float(np.dot(derivative, self.counts * rho - self.sums))
+
+    def minimise(self, lower: float, previous: float) -> float:
+        """Return the minimum over [lower, 1): near the previous one, else in the best cell of a grid."""
+        if previous != 0.0:
+            found = self._root(max(previous - 0.1, lower), min(previous + 0.1, _LARGEST))
+            if found is not None:
+                return found
+        grid = np.linspace(lower, _LARGEST, 41 if lower == 0.0 else 81)
+        best = int(np.argmin([self.objective(theta) for theta in grid]))
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        found = self._root(low, high)
+        return float(min((low, high), key=self.objective)) if found is None else found
+
+    def _root(self, low: float, high: float) -> float | None:
+        if not self.slope(low) < 0.0 < self.slope(high):
+            return None
+        return float(optimize.brentq(self.slope, low, high, xtol=1e-15, rtol=1e-14))
+
+
+def _solve_moment_equation(lags: np.ndarray, counts: np.ndarray, sums: np.ndarray, previous: float) -> float:
+    """Return alpha from the lags of pairs, their numbers, and sums of residual products over phi."""
+    unit = float(lags.min())
+    lower = -_LARGEST if _may_be_negative(lags) else 0.0
+    if len(lags) == 1:
+        theta = float(np.clip(sums[0] / counts[0], lower, _LARGEST))
+    else:
+        equation = _MomentEquation(unit, np.mod(lags, 2.0) == 1.0, lags / unit, counts, sums)
+        theta = equation.minimise(lower, float(np.sign(previous) * np.abs(previous) ** unit))
+    return float(np.sign(theta) * np.abs(theta) ** (1.0 / unit))
+
+
+def _all_pairs(block: Block) -> tuple[np.ndarray, _Grid | _Listed]:
+    """Return the distinct lags of all pairs within clusters, and how to add up their products."""
+    assert block.time is not None
+    clusters = block.clusters
+    since = block.time - clusters.spread(block.time[clusters.starts])
+    span = since.max(initial=0.0)
+    whole = bool(np.all(since == np.round(since)))
+    if whole and clusters.n_clusters * (span + 1.0) <= _SPARSEST_GRID * clusters.n_rows:
+        n_lags = int(span)
+        grid = _Grid(clusters.codes, since.astype(np.intp), clusters.n_clusters, n_lags)
+        return np.arange(1.0, n_lags + 1.0), grid
+    n_pairs = float(np.sum(clusters.sizes * (clusters.sizes - 1.0)) / 2.0)
+    if n_pairs > _MOST_PAIRS:
+        raise ValueError(
+            f"AR(1) by all pairs would list {n_pairs:.3g} pairs of rows, too many to keep; estimate alpha from neighbouring "
+            "rows: working_correlation=AR1(pairs='neighbours')."
+        )
+    position = np.arange(clusters.n_rows) - clusters.spread(clusters.starts)
+    later = [np.flatnonzero(position >= shift) for shift in range(1, int(clusters.sizes.max()))]
+    shifts = np.repeat(np.arange(1, len(later) + 1), [len(rows) for rows in later])
+    rows = np.concatenate(later) if later else np.zeros(0, dtype=np.intp)
+    lags, lag = np.unique(block.time[rows] - block.time[rows - shifts], return_inverse=True)
+    return lags, _Listed(rows - shifts, rows, lag, len(lags))

@@ -1,0 +1,130 @@
+"""The protocol of a working correlation: what an engine asks of it, and nothing else.
+
+The moment estimators of all structures rest on one kind of sum. Let v be a value a row; `pair_products` adds up v_j v_k over
+pairs of rows of a cluster, by class of pair (all pairs; pairs at one distance in time; pairs of two given times). For v the
+weighted Pearson residuals that is the numerator of a correlation, for v the rows' masses its denominator. Sums of blocks of
+clusters are merged, so that data need not be in memory at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from skdep.clusters import Clusters
+
+__all__ = ["Association", "Block", "Moments", "WorkingCorrelation", "shrinkage_to_positive_definite"]
+
+# Least eigenvalue of a working correlation that is left unrepaired.
+LEAST_EIGENVALUE = 1e-6
+
+Association = Any
+"""Parameters of a working correlation: a float, or a correlation matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole clusters, rows sorted by cluster and within it by time.
+
+    Parameters
+    ----------
+    clusters : Clusters
+        The clusters, in order.
+    time : ndarray of shape (n_rows,) or None
+        Times, strictly increasing within a cluster; None where the structure needs none.
+    wave : ndarray of shape (n_rows,) or None
+        Number of each time among all distinct times of the data.
+    n_waves : int
+        Number of distinct times of the data.
+    """
+
+    clusters: Clusters
+    time: np.ndarray | None
+    wave: np.ndarray | None
+    n_waves: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What the moment estimators divide by.
+
+    Parameters
+    ----------
+    scale : float
+        The scale phi.
+    n_params : int
+        Number of mean parameters subtracted from numbers of pairs, 0 for ``dof="n"``.
+    """
+
+    scale: float
+    n_params: int
+
+
+@dataclass(frozen=True)
+class WorkingCorrelation:
+    """A model of the correlation within clusters; subclass it to use your own.
+
+    A subclass implements `layout`, `pair_products`, `estimate` and `whiten`, and where its correlations can fail to be
+    positive definite `repair`.
+    """
+
+    name: ClassVar[str] = ""
+    needs_time: ClassVar[bool] = False
+    needs_waves: ClassVar[bool] = False
+
+    def layout(self, block: Block, dof: str) -> Any:
+        """Prepare whatever of a block does not depend on parameters; done once per fit."""
+        raise NotImplementedError
+
+    def pair_products(self, layout: Any, values: np.ndarray) -> np.ndarray:
+        """Add up products of pairs of values (n_rows,) within clusters, by class of pair."""
+        raise NotImplementedError
+
+    def merge(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Join the pair products of several blocks."""
+        return np.sum(parts, axis=0)
+
+    def start(self) -> Association:
+        """Return parameters that mean independence, with which iterations begin."""
+        return 0.0
+
+    def estimate(
+        self,
+        layouts: Sequence[Any],
+        products: np.ndarray,
+        counts: np.ndarray,
+        moments: Moments,
+        previous: Association,
+    ) -> Association:
+        """Return parameters from merged products of residuals and of masses."""
+        raise NotImplementedError
+
+    def repair(self, layouts: Sequence[Any], association: Association) -> tuple[Association, float]:
+        """Return parameters whose correlations are positive definite, and the share of shrinkage that took."""
+        return association, 0.0
+
+    def whiten(self, layout: Any, association: Association, values: np.ndarray) -> np.ndarray:
+        """Multiply each cluster's rows of values (n_rows, m) by R^(-1/2), some root with R^(-1/2)' R^(-1/2) = R^(-1)."""
+        raise NotImplementedError
+
+    def problems(
+        self, layouts: Sequence[Any], counts: np.ndarray, moments: Moments, association: Association
+    ) -> list[str]:
+        """Return what the user should know about the estimated parameters."""
+        return []
+
+
+def shrinkage_to_positive_definite(smallest: float) -> float:
+    """Return the least s for which (1 - s) R + s I has no eigenvalue under the limit, `smallest` being that of R."""
+    if smallest >= LEAST_EIGENVALUE:
+        return 0.0
+    return float((LEAST_EIGENVALUE - smallest) / (1.0 - smallest))
+
+
+def corrected_counts(counts: np.ndarray, moments: Moments) -> np.ndarray:
+    """Return numbers of pairs less parameters, where that leaves any; else the numbers of pairs."""
+    corrected = counts - moments.n_params
+    return np.where(corrected > 0, corrected, counts)

@@ -1,0 +1,64 @@
+r"""Exchangeable working correlation: every pair of rows of a cluster correlates equally.
+
+With n rows, R = (1 - alpha) I + alpha 1 1'. Its inverse square root shrinks towards the cluster mean, so that whitening
+costs O(N) for clusters of any size:
+
+    R^(-1/2) z = (1 - alpha)^(-1/2) [z - (1 - ((1 - alpha) / (1 + (n - 1) alpha))^(1/2)) mean(z) 1].
+
+References
+----------
+Liang and Zeger (1986), Biometrika 73, 13-22, section 3: the moment estimator.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skdep.gee.working_correlation.base import (
+    WorkingCorrelation,
+    corrected_counts,
+    shrinkage_to_positive_definite,
+)
+
+__all__ = ["Exchangeable"]
+
+
+class Exchangeable(WorkingCorrelation):
+    """One parameter alpha, the correlation of any two rows of a cluster."""
+
+    name = "exchangeable"
+
+    def layout(self, block, dof):
+        """Return the clusters."""
+        return block.clusters
+
+    def pair_products(self, layout, values):
+        """Return the sum over all pairs, by (sum v)^2 = sum v^2 + 2 sum over pairs."""
+        return np.array([0.5 * (np.sum(layout.sum(values) ** 2) - values @ values)])
+
+    def estimate(self, layouts, products, counts, moments, previous):
+        """Return the mean residual product of pairs over phi; 0 where no cluster has a pair."""
+        if counts[0] <= 0:
+            return 0.0
+        return float(products[0] / (moments.scale * corrected_counts(counts, moments)[0]))
+
+    def repair(self, layouts, association):
+        """Keep alpha inside (-1 / (n - 1), 1), n the largest cluster."""
+        largest = max(int(clusters.sizes.max()) for clusters in layouts)
+        if largest == 1:
+            return association, 0.0
+        smallest = min(1.0 - association, 1.0 + (largest - 1) * association)
+        shrinkage = shrinkage_to_positive_definite(smallest)
+        return (1.0 - shrinkage) * association, shrinkage
+
+    def whiten(self, layout, association, values):
+        """Shrink towards cluster means."""
+        if association == 0.0:
+            return values
+        within = 1.0 - association
+        between = 1.0 + (layout.sizes - 1) * association
+        share = (1.0 - np.sqrt(within / between)) / layout.sizes
+        result = layout.spread(layout.sum(values) * -share[:, None])
+        result += values
+        result /= np.sqrt(within)
+        return result
