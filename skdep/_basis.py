@@ -1,8 +1,8 @@
 r"""Full-rank coordinates for a design with (nearly) collinear columns.
 
 Where cross-products are too ill-conditioned to be solved, the centred and scaled columns are replaced by orthonormal
-ones, T = X_s V S^{-1}, on which any engine is stable; estimates then go back to the coefficients of least Euclidean norm
-with the same fitted values. The intercept, if any, does not count in the norm.
+ones, T = X_s V S^{-1}, on which any engine is stable; estimates then go back to the coefficients of least Euclidean
+norm with the same fitted values. The intercept, if any, does not count in the norm.
 
 References
 ----------

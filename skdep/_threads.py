@@ -1,8 +1,8 @@
 """Threads over blocks of rows, each block small enough to stay in cache, with the linear algebra library at one thread.
 
-Small products thrash when the linear algebra library splits each of them over threads of its own; whole blocks in threads
-of ours do not. The number of threads is the one that library is allowed here, so that the usual limits (environment
-variables, `threadpoolctl`, workers of `joblib`) hold.
+Small products thrash when the linear algebra library splits each of them over threads of its own; whole blocks in
+threads of ours do not. The number of threads is the one that library is allowed here, so that the usual limits
+(environment variables, `threadpoolctl`, workers of `joblib`) hold.
 """
 
 from __future__ import annotations

@@ -45,14 +45,14 @@ def few_clusters_message(n_clusters: int, n_params: int) -> str | None:
         )
     if n_clusters <= n_params:
         return (
-            f"There are {n_clusters} clusters for {n_params} parameters: the clustered covariance has not full rank, its "
-            "standard errors are too small, and joint tests of all parameters are impossible."
+            f"There are {n_clusters} clusters for {n_params} parameters: the clustered covariance has not full rank, "
+            "its standard errors are too small, and joint tests of all parameters are impossible."
         )
     return None
 
 
 def way_signs(n_ways: int) -> list[tuple[tuple[int, ...], float]]:
-    """Return every combination of ways with its sign in the inclusion-exclusion sum: singles +, pairs -, triples + ..."""
+    """Return every combination of ways with its sign by inclusion and exclusion: singles +, pairs -, triples +."""
     return [
         (ways, 1.0 if size % 2 else -1.0) for size in range(1, n_ways + 1) for ways in combinations(range(n_ways), size)
     ]

@@ -1,8 +1,8 @@
 r"""Separation in binary regression: when maximum likelihood estimates are infinite, and which.
 
-Some direction b has s_i x_i'b >= 0 in every row (s_i = +1 or -1 the outcome), with > 0 in at least one, if and only if the
-maximum likelihood estimate does not exist. A linear program finds such a direction. It is expensive on large data, and a
-converged fit usually proves that there is none:
+Some direction b has s_i x_i'b >= 0 in every row (s_i = +1 or -1 the outcome), with > 0 in at least one, if and only if
+the maximum likelihood estimate does not exist. A linear program finds such a direction. It is expensive on large data,
+and a converged fit usually proves that there is none:
 
 Let g be the score at any estimate, J the information, lambda^2 = g' J^{-1} g. If b separates, scaled so that
 max |x_i'b| = 1, then with residuals r_i of size |r_i| >= v_i (v_i = pi_i (1 - pi_i)),
@@ -10,8 +10,8 @@ max |x_i'b| = 1, then with residuals r_i of size |r_i| >= v_i (v_i = pi_i (1 - p
     g'b = sum w_i |r_i| |x_i'b| >= sum w_i v_i (x_i'b)^2 = b'Jb,   so   lambda >= (b'Jb)^{1/2},
     1 = max (x_i'b)^2 <= max_i (x_i' J^{-1} x_i) b'Jb <= p sum_ij x_ij^2 (J^{-1})_jj lambda^2,
 
-the last since a positive definite p x p matrix is at most p times its diagonal. So if the right side is below 1, nothing
-is separated.
+the last since a positive definite p x p matrix is at most p times its diagonal. So if the right side is below 1,
+nothing is separated.
 
 References
 ----------

@@ -163,21 +163,21 @@ class BaseGEE(DependentDataEstimator):
         if not result.converged:
             notes.warn(
                 f"{type(self).__name__} did not converge in {self.max_iter} iterations: the next step would be "
-                f"{result.decrement * np.sqrt(len(rows.y)):.2g} standard errors. Raise max_iter, or use a simpler working "
-                "correlation.",
+                f"{result.decrement * np.sqrt(len(rows.y)):.2g} standard errors. Raise max_iter, or use a simpler "
+                "working correlation.",
                 ConvergenceWarning,
             )
         elif not isinstance(self._family, Binomial) and np.isfinite(self._family.lower) and at.mu.min() < 1e-12:
             notes.warn(
-                f"{int(np.sum(at.mu < 1e-12))} fitted means are 0 to rounding: some coefficients are infinite. Drop or merge "
-                "the features whose rows have outcomes of 0 only.",
+                f"{int(np.sum(at.mu < 1e-12))} fitted means are 0 to rounding: some coefficients are infinite. Drop or "
+                "merge the features whose rows have outcomes of 0 only.",
                 ConvergenceWarning,
             )
         if at.shrinkage > 0:
             notes.warn(
-                f"The estimated working correlation ({structure.name}) was not positive definite; it was shrunk towards "
-                f"independence by {at.shrinkage:.2%}, the least that makes it so. Robust standard errors stay valid; a "
-                "structure with fewer parameters may fit better.",
+                f"The estimated working correlation ({structure.name}) was not positive definite; it was shrunk "
+                f"towards independence by {at.shrinkage:.2%}, the least that makes it so. Robust standard errors stay "
+                "valid; a structure with fewer parameters may fit better.",
                 WorkingCorrelationWarning,
             )
         moments = Moments(at.scale, len(at.beta) if self.dof == "n-p" else 0)
@@ -189,8 +189,8 @@ class BaseGEE(DependentDataEstimator):
                 notes.warn(message, FewClustersWarning)
         if self.scale is None and self.dof == "n-p" and self._inference.n_obs <= len(at.beta):
             notes.warn(
-                f"{len(rows.y)} observations leave no degrees of freedom for the scale of {len(at.beta)} parameters: it was "
-                "divided by the number of observations.",
+                f"{len(rows.y)} observations leave no degrees of freedom for the scale of {len(at.beta)} parameters: "
+                "it was divided by the number of observations.",
                 ConvergenceWarning,
             )
 
@@ -221,7 +221,8 @@ class BaseGEE(DependentDataEstimator):
             return self._link.inverse(eta)
         outside = ~(eta > 0)
         warnings.warn(
-            f"{int(outside.sum())} rows have a linear predictor that link {self._link_name!r} maps to no mean: predicted NaN.",
+            f"{int(outside.sum())} rows have a linear predictor that link {self._link_name!r} maps to no mean: "
+            "predicted NaN.",
             UserWarning,
             stacklevel=3,
         )

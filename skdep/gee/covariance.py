@@ -1,7 +1,7 @@
 r"""Covariance matrices of a GEE from p x p sums.
 
-With bread B = sum D'V^{-1}D phi and cluster scores u_i (phi cancels in both), the naive covariance is phi B^{-1} and the
-robust one B^{-1} (sum u_i u_i') B^{-1}, consistent even where the working correlation is wrong.
+With bread B = sum D'V^{-1}D phi and cluster scores u_i (phi cancels in both), the naive covariance is phi B^{-1} and
+the robust one B^{-1} (sum u_i u_i') B^{-1}, consistent even where the working correlation is wrong.
 
 References
 ----------

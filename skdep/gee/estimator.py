@@ -21,14 +21,14 @@ class GEERegressor(RegressorMixin, BaseGEE):
     """Marginal regression for clustered and longitudinal data, by generalized estimating equations.
 
     The mean of each outcome is modelled as in a generalized linear model, population-averaged: no random effects. A
-    working correlation within clusters makes estimates efficient; the sandwich makes standard errors right even where it
-    is wrong.
+    working correlation within clusters makes estimates efficient; the sandwich makes standard errors right even where
+    it is wrong.
 
     Parameters
     ----------
     family : str or Family, default="gaussian"
-        Mean-variance family: ``"gaussian"``, ``"binomial"`` (outcomes 0 and 1, or fractions), ``"poisson"``, ``"gamma"``,
-        ``"inverse_gaussian"``, ``"negative_binomial"`` (dispersion 1; pass
+        Mean-variance family: ``"gaussian"``, ``"binomial"`` (outcomes 0 and 1, or fractions), ``"poisson"``,
+        ``"gamma"``, ``"inverse_gaussian"``, ``"negative_binomial"`` (dispersion 1; pass
         ``skdep.families.NegativeBinomial(dispersion)`` for another).
     link : str, Link or None, default=None
         Link of the mean; None is the canonical one (the log for the negative binomial): ``"identity"``, ``"log"``,
@@ -44,8 +44,8 @@ class GEERegressor(RegressorMixin, BaseGEE):
         What the moment estimators of phi and of the association divide by: numbers of rows (pairs) less the number of
         parameters, as SAS does, or the numbers themselves, as geepack does.
     weight_type : {"sampling", "frequency"}, default="sampling"
-        What `sample_weight` means: weights of rows, entering as ``W^(1/2) V^(-1) W^(1/2)``, of any scale; or whole numbers
-        constant within clusters, which count clusters.
+        What `sample_weight` means: weights of rows, entering as ``W^(1/2) V^(-1) W^(1/2)``, of any scale; or whole
+        numbers constant within clusters, which count clusters.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     max_iter : int, default=100
@@ -88,8 +88,8 @@ class GEERegressor(RegressorMixin, BaseGEE):
 
     Notes
     -----
-    Rows of weight zero are as if not there. Missing rows are harmless if missing completely at random. AR(1) works in real
-    time: the correlation of rows d apart is alpha^d.
+    Rows of weight zero are as if not there. Missing rows are harmless if missing completely at random. AR(1) works in
+    real time: the correlation of rows d apart is alpha^d.
 
     References
     ----------
@@ -106,7 +106,7 @@ class GEERegressor(RegressorMixin, BaseGEE):
     >>> gee = GEERegressor(family="poisson", working_correlation="exchangeable")
     >>> gee = gee.fit(X, epil.target, groups=epil.groups)
     >>> gee.coef_.round(4), round(gee.association_, 3)
-    (array([0.0227, 0.0236]), 0.405)
+    (array([0.0225, 0.0257]), 0.392)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -241,7 +241,8 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
     Parameters
     ----------
     link : str, Link or None, default=None
-        Link of the probability; None is the logit. ``"probit"``, ``"cloglog"``, ``"loglog"``, ``"cauchit"``, and others.
+        Link of the probability; None is the logit. ``"probit"``, ``"cloglog"``, ``"loglog"``, ``"cauchit"``, and
+        others.
     working_correlation : str or WorkingCorrelation, default="independence"
         ``"independence"``, ``"exchangeable"``, ``"ar1"``, ``"unstructured"``, or an object. The last two use `time`.
     cov_type : {"robust", "naive"}, default="robust"
@@ -252,8 +253,8 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
         What the moment estimators of phi and of the association divide by: numbers of rows (pairs) less the number of
         parameters, as SAS does, or the numbers themselves, as geepack does.
     weight_type : {"sampling", "frequency"}, default="sampling"
-        What `sample_weight` means: weights of rows, entering as ``W^(1/2) V^(-1) W^(1/2)``, of any scale; or whole numbers
-        constant within clusters, which count clusters.
+        What `sample_weight` means: weights of rows, entering as ``W^(1/2) V^(-1) W^(1/2)``, of any scale; or whole
+        numbers constant within clusters, which count clusters.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     max_iter : int, default=100
@@ -307,7 +308,7 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
     >>> gee = GEEClassifier(working_correlation="ar1")
     >>> gee = gee.fit(ohio.data, ohio.target, groups=ohio.groups, time=ohio.time)
     >>> gee.coef_.round(3), round(gee.association_, 3)
-    (array([[-0.116,  0.242]]), 0.396)
+    (array([[-0.115,  0.244]]), 0.399)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {**BaseGEE._parameter_constraints}

@@ -139,8 +139,8 @@ def _cluster_codes(groups: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray, st
     if len(factors) > 1:
         names = ", ".join(repr(name) for _, _, name in factors)
         raise ValueError(
-            f"groups has {len(factors)} columns ({names}), but this working correlation has clusters of one level. For labels "
-            "that restart within another factor pass groups=skdep.interaction(a, b)."
+            f"groups has {len(factors)} columns ({names}), but this working correlation has clusters of one level. For "
+            "labels that restart within another factor pass groups=skdep.interaction(a, b)."
         )
     return factors[0]
 
@@ -151,8 +151,8 @@ def _check_frequencies(weights: np.ndarray, codes: np.ndarray, levels: np.ndarra
     if broken.any():
         row = int(np.flatnonzero(broken)[0])
         raise ValueError(
-            f"weight_type='frequency' counts clusters: weights must be whole numbers, but row {row} has {weights[row]:g}. "
-            "For other weights use weight_type='sampling'."
+            f"weight_type='frequency' counts clusters: weights must be whole numbers, but row {row} has "
+            f"{weights[row]:g}. For other weights use weight_type='sampling'."
         )
     first = np.zeros(len(levels))
     first[codes[::-1]] = weights[::-1]
@@ -178,8 +178,9 @@ def _split_weights(
     first = clusters.spread(weights[clusters.starts])
     if not isinstance(structure, Independence) and not np.allclose(weights, first, rtol=1e-9):
         notes.warn(
-            f"Weights vary within clusters, and the working correlation is {structure.name!r}: for sampling weights of rows "
-            "the estimates then depend on the correlation chosen. working_correlation='independence' is free of that.",
+            f"Weights vary within clusters, and the working correlation is {structure.name!r}: for sampling weights of "
+            "rows the estimates then depend on the correlation chosen. working_correlation='independence' is free of "
+            "that.",
             WeightWarning,
         )
     return weights, None
@@ -190,8 +191,8 @@ def _times_in_order(clusters: Clusters, time: np.ndarray | None, notes: FitNotes
     if time is None:
         if clusters.n_clusters < clusters.n_rows:
             notes.warn(
-                "The working correlation depends on time, but no time was given: the order of rows within each cluster was "
-                "taken for equally spaced times. Pass time= to fit.",
+                "The working correlation depends on time, but no time was given: the order of rows within each cluster "
+                "was taken for equally spaced times. Pass time= to fit.",
                 TimeOrderWarning,
             )
         return np.arange(clusters.n_rows, dtype=float) - clusters.spread(clusters.starts)
@@ -204,8 +205,8 @@ def _times_in_order(clusters: Clusters, time: np.ndarray | None, notes: FitNotes
         cluster = int(np.searchsorted(clusters.starts, row, side="right")) - 1
         raise ValueError(
             f"time is tied within clusters: {int(tied.sum())} rows repeat a time of their cluster, first cluster "
-            f"{clusters.levels[cluster]!r} at time {time[row]:g}. Each time may occur once in a cluster: are the groups too "
-            "coarse (see skdep.interaction), or is a finer time needed?"
+            f"{clusters.levels[cluster]!r} at time {time[row]:g}. Each time may occur once in a cluster: are the "
+            "groups too coarse (see skdep.interaction), or is a finer time needed?"
         )
     return time
 

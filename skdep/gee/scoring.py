@@ -1,12 +1,13 @@
 r"""Fisher scoring for generalized estimating equations.
 
-The equations are sum_i D_i' V_i^{-1} (y_i - mu_i) = 0 with D = d mu / d beta, V = phi A^(1/2) W^(-1/2) R W^(-1/2) A^(1/2),
-A = diag V(mu), W the row weights. With Z = W^(1/2) A^(-1/2) D and e = W^(1/2) A^(-1/2) (y - mu), both whitened by R^(-1/2) within
-clusters, the bread is B = Z'Z, the score U = Z'e, a step B^{-1} U: phi cancels. At every beta, phi and alpha are the moment
-estimates from the residuals of that same beta, so that beta with U = 0 solves all equations together.
+The equations are sum_i D_i' V_i^{-1} (y_i - mu_i) = 0 with D = d mu / d beta, V = phi A^(1/2) W^(-1/2) R W^(-1/2)
+A^(1/2), A = diag V(mu), W the row weights. With Z = W^(1/2) A^(-1/2) D and e = W^(1/2) A^(-1/2) (y - mu), both
+whitened by R^(-1/2) within clusters, the bread is B = Z'Z, the score U = Z'e, a step B^{-1} U: phi cancels. At every
+beta, phi and alpha are the moment estimates from the residuals of that same beta, so that beta with U = 0 solves all
+equations together.
 
-Steps are halved while means would leave their range or the equations get worse. Iterations end when the next step is short
-in standard errors, over the square root of the number of observations: a test without units.
+Steps are halved while means would leave their range or the equations get worse. Iterations end when the next step is
+short in standard errors, over the square root of the number of observations: a test without units.
 
 References
 ----------
@@ -28,7 +29,8 @@ from skdep.links import Link
 __all__ = ["Evaluation", "GEEData", "Model", "ScoringResult", "score_sums", "solve"]
 
 _MOST_HALVINGS = 15
-# A step that makes the decrement grow by more than this factor is halved: the association moves too, so some growth is fair.
+# A step that makes the decrement grow by more than this factor is halved: the association moves too, so some growth is
+# fair.
 _MOST_GROWTH = 2.0
 
 

@@ -81,16 +81,16 @@ def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df
     >>> fit = LogitRegressor().fit(ohio.data, ohio.target, groups=ohio.groups)
     >>> coef_table(fit)[["estimate", "std_error"]].round(4)
                estimate  std_error
-    Intercept   -1.8837     0.1140
+    Intercept   -1.8837     0.1143
     age         -0.1134     0.0439
-    smoke        0.2721     0.1782
+    smoke        0.2721     0.1781
     """
     fitted = fitted_inference(est)
     freedom = degrees_of_freedom(fitted, cov_type, df)
     if not freedom > 0:
         warnings.warn(
-            f"There are {freedom:g} degrees of freedom left: p-values and intervals are NaN. There are too few clusters "
-            "for so many coefficients; df='normal' gives large-sample values at your own risk.",
+            f"There are {freedom:g} degrees of freedom left: p-values and intervals are NaN. There are too few "
+            "clusters for so many coefficients; df='normal' gives large-sample values at your own risk.",
             UserWarning,
             stacklevel=2,
         )

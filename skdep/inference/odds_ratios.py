@@ -28,8 +28,8 @@ def odds_ratios(est: Any, *, level: float = 0.95, cov_type: str | None = None, d
     Returns
     -------
     Table
-        A DataFrame with the columns of `coef_table`. ``estimate`` is the odds ratio (for the intercept the odds at zero),
-        ``std_error`` its standard error by the delta method; test and interval are those of the coefficient, the
+        A DataFrame with the columns of `coef_table`. ``estimate`` is the odds ratio (for the intercept the odds at
+        zero), ``std_error`` its standard error by the delta method; test and interval are those of the coefficient, the
         interval exponentiated.
 
     Raises
@@ -46,7 +46,7 @@ def odds_ratios(est: Any, *, level: float = 0.95, cov_type: str | None = None, d
     >>> fit = LogitRegressor().fit(ohio.data, ohio.target, groups=ohio.groups)
     >>> odds_ratios(fit)[["estimate", "conf_low", "conf_high"]].round(3)
                estimate  conf_low  conf_high
-    Intercept     0.152     0.122      0.190
+    Intercept     0.152     0.121      0.190
     age           0.893     0.819      0.973
     smoke         1.313     0.926      1.861
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,20 +52,25 @@ class Summary:
     __repr__ = __str__
 
     def _table_text(self) -> str:
-        formats = {column: _significant for column in self.table.columns}
-        formats["p_value"] = _p_value
-        formats["df"] = lambda value: "inf" if np.isinf(value) else f"{value:.4g}"
-        return self.table.to_string(formatters=formats)
+        return self.table.to_string(formatters=self._formats())
+
+    def _formats(self) -> list[Callable[[Any], str]]:
+        special = {"p_value": _p_value, "df": _degrees_of_freedom}
+        return [special.get(column, _significant) for column in self.table.columns]
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in self.facts.items())
         notes = "".join(f"<p>Note: {html.escape(note)}</p>" for note in self.notes)
-        formats = {column: _significant for column in self.table.columns} | {"p_value": _p_value}
-        return f"<h4>{html.escape(self.title)}</h4><table>{rows}</table>{self.table.to_html(formatters=formats)}{notes}"
+        table = self.table.to_html(formatters=self._formats())
+        return f"<h4>{html.escape(self.title)}</h4><table>{rows}</table>{table}{notes}"
 
 
 def _significant(value: float) -> str:
     return f"{value:.5g}"
+
+
+def _degrees_of_freedom(value: float) -> str:
+    return "inf" if np.isinf(value) else f"{value:.4g}"
 
 
 def _p_value(value: float) -> str:

@@ -79,8 +79,9 @@ def wald_test(
     Raises
     ------
     ValueError
-        If `R` has a wrong shape or unknown names, its rows are linearly dependent, it involves a coefficient that is not
-        estimable, or the covariance has too low a rank to test so many hypotheses at once (fewer clusters than that).
+        If `R` has a wrong shape or unknown names, its rows are linearly dependent, it involves a coefficient that is
+        not estimable, or the covariance has too low a rank to test so many hypotheses at once (fewer clusters than
+        that).
 
     References
     ----------
@@ -94,7 +95,7 @@ def wald_test(
     >>> ohio = load_ohio()
     >>> fit = LogitRegressor().fit(ohio.data, ohio.target, groups=ohio.groups)
     >>> print(wald_test(fit, ["age", "smoke"]))
-    Wald test: 8.8765 on chi2(2), p = 0.01182
+    Wald test: 9.0982 on chi2(2), p = 0.01058
     """
     fitted = fitted_inference(est)
     contrasts = _contrasts(R, fitted.names)
@@ -139,6 +140,7 @@ def _contrasts(R: Any, names: tuple[str, ...]) -> np.ndarray:
     contrasts = np.atleast_2d(np.asarray(R, dtype=float))
     if contrasts.ndim != 2 or contrasts.shape[1] != len(names) or not len(contrasts):
         raise ValueError(
-            f"R must have one column for each of the {len(names)} parameters {list(names)}, got shape {contrasts.shape}."
+            f"R must have one column for each of the {len(names)} parameters {list(names)}, got shape "
+            f"{contrasts.shape}."
         )
     return contrasts

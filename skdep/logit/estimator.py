@@ -195,8 +195,8 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         self._check_separation(rows.data, fit, covariances.squares, notes)
         if not self.converged_ and not self.separated_:
             notes.warn(
-                f"LogitRegressor did not converge in {fit.n_iter} iterations: the next step would be {fit.decrement:.2g} "
-                "standard errors. Raise max_iter, or rescale features of extreme size.",
+                f"LogitRegressor did not converge in {fit.n_iter} iterations: the next step would be "
+                f"{fit.decrement:.2g} standard errors. Raise max_iter, or rescale features of extreme size.",
                 ConvergenceWarning,
             )
         self._describe(rows, notes)
@@ -215,8 +215,8 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
             raise ValueError("cov_type='design' is for survey weights: set weight_type='sampling'.")
         if chosen == "design" and groups is not None and np.ndim(groups) == 2 and np.shape(groups)[1] > 1:
             raise ValueError(
-                "Under sampling weights groups are the primary sampling units, one column; designs of several stages are "
-                "not available. For several ways of clustering set cov_type='cluster'."
+                "Under sampling weights groups are the primary sampling units, one column; designs of several stages "
+                "are not available. For several ways of clustering set cov_type='cluster'."
             )
         return chosen
 

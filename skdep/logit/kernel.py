@@ -1,9 +1,9 @@
 r"""Sums over rows that logistic regression needs: log-likelihood, score, information, and the meat of sandwiches.
 
 With signs s = +1 or -1 for the outcome and z = s (x'b + offset), the probability of the outcome not observed is
-q = 1 / (1 + exp z), the log-likelihood -log(1 + exp(-z)), the residual y - pi = s q, the variance pi (1 - pi) = q (1 - q).
-Everything is additive over rows, and computed block by block: no copy of the data is made. Products are by `np.dot`, which
-lets other threads run meanwhile; the ``@`` operator does not.
+q = 1 / (1 + exp z), the log-likelihood -log(1 + exp(-z)), the residual y - pi = s q, the variance pi (1 - pi) = q (1 -
+q). Everything is additive over rows, and computed block by block: no copy of the data is made. Products are by
+`np.dot`, which lets other threads run meanwhile; the ``@`` operator does not.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 r"""Damped Newton iterations for logistic regression: plain, ridge-penalised, and Firth's bias-reduced.
 
-All three climb an objective: the log-likelihood, that less a ridge penalty, or that plus half the log determinant of the
-information. A step is halved until the objective rises by a fraction of what the slope promises (Armijo), so iterations
-never diverge. They end when the Newton decrement (g'H^{-1}g)^{1/2}, the length of the next step in standard errors, is
-small against the square root of the number of observations: a test without units, and the same for repeated data.
+All three climb an objective: the log-likelihood, that less a ridge penalty, or that plus half the log determinant of
+the information. A step is halved until the objective rises by a fraction of what the slope promises (Armijo), so
+iterations never diverge. They end when the Newton decrement (g'H^{-1}g)^{1/2}, the length of the next step in standard
+errors, is small against the square root of the number of observations: a test without units, and the same for repeated
+data.
 
 References
 ----------

@@ -31,7 +31,7 @@ def get_working_correlation(structure: str | WorkingCorrelation) -> WorkingCorre
         return structure
     if structure not in WORKING_CORRELATIONS:
         raise ValueError(
-            f"working_correlation={structure!r} is not available; choose one of {sorted(WORKING_CORRELATIONS)} or pass a "
-            "WorkingCorrelation object."
+            f"working_correlation={structure!r} is not available; choose one of {sorted(WORKING_CORRELATIONS)} or pass "
+            "a WorkingCorrelation object."
         )
     return WORKING_CORRELATIONS[structure]()

@@ -1,6 +1,7 @@
 r"""First-order autoregressive working correlation, in real time: corr(y_j, y_k) = alpha^|t_j - t_k|.
 
-Gaps and unequal spacing enter both the estimate of alpha and the inverse. With rho_j = alpha^(t_j - t_(j-1)), whitening is
+Gaps and unequal spacing enter both the estimate of alpha and the inverse. With rho_j = alpha^(t_j - t_(j-1)),
+whitening is
 
     u_1 = z_1,    u_j = (z_j - rho_j z_(j-1)) / (1 - rho_j^2)^(1/2),
 
@@ -8,13 +9,14 @@ O(N) for clusters of any size. alpha solves the moment equation
 
     sum over pairs of (d rho / d alpha) (e_j e_k / phi - rho) = 0,     rho = alpha^lag,
 
-over neighbouring pairs (for equal spacing the ratio of sums of SAS) or over all pairs (geepack). Both are stationary points
-of a sum of squares, minimised over the interval. A negative alpha has a meaning only where every lag is a whole number.
+over neighbouring pairs (for equal spacing the ratio of sums of SAS) or over all pairs (geepack). Both are stationary
+points of a sum of squares, minimised over the interval. A negative alpha has a meaning only where every lag is a whole
+number.
 
 References
 ----------
-Liang and Zeger (1986), Biometrika 73, 13-22, section 4; Yan and Fine (2004), Statistics in Medicine 23, 859-874: estimating
-equations for association parameters.
+Liang and Zeger (1986), Biometrika 73, 13-22, section 4; Yan and Fine (2004), Statistics in Medicine 23, 859-874:
+estimating equations for association parameters.
 """
 
 from __future__ import annotations
@@ -92,8 +94,8 @@ class AR1(WorkingCorrelation):
     Parameters
     ----------
     pairs : {"auto", "neighbours", "all"}, default="auto"
-        Pairs of rows that estimate alpha. ``"auto"`` is neighbouring rows with ``dof="n-p"``, as SAS does, and all pairs
-        with ``dof="n"``, as geepack does.
+        Pairs of rows that estimate alpha. ``"auto"`` is neighbouring rows with ``dof="n-p"``, as SAS does, and all
+        pairs with ``dof="n"``, as geepack does.
     """
 
     pairs: str = "auto"
@@ -111,12 +113,10 @@ class AR1(WorkingCorrelation):
         gap[1:] = np.diff(block.time)
         gap[block.clusters.starts] = np.inf
         if self.pairs == "all" or (self.pairs == "auto" and dof == "n"):
-            lags, pairs = _all_pairs(block)
-        else:
-            later = np.flatnonzero(np.isfinite(gap))
-            lags, lag = np.unique(gap[later], return_inverse=True)
-            pairs = _Neighbours(later, lag, len(lags))
-        return _Layout(gap, lags, pairs)
+            return _Layout(gap, *_all_pairs(block))
+        later = np.flatnonzero(np.isfinite(gap))
+        lags, lag = np.unique(gap[later], return_inverse=True)
+        return _Layout(gap, lags, _Neighbours(later, lag, len(lags)))
 
     def pair_products(self, layout, values):
         """Return sums of products of pairs by lag."""
@@ -153,8 +153,8 @@ class AR1(WorkingCorrelation):
         lags = np.unique(np.concatenate([layout.lags for layout in layouts]))
         if association == 0.0 and len(lags) and not _may_be_negative(lags):
             return [
-                "alpha is 0, its least value where lags are not odd whole numbers: correlation over time may be negative. "
-                "Measure time in units of the shortest gap if visits are equally spaced."
+                "alpha is 0, its least value where lags are not odd whole numbers: correlation over time may be "
+                "negative. Measure time in units of the shortest gap if visits are equally spaced."
             ]
         return []
 
@@ -190,7 +190,8 @@ def _merge_lags(
 class _MomentEquation:
     """The sum of squares whose stationary points solve the moment equation.
 
-    Its variable theta has the sign of alpha and the size of the correlation at the shortest lag, whatever the unit of time.
+    Its variable theta has the sign of alpha and the size of the correlation at the shortest lag, whatever the unit of
+    time.
     """
 
     unit: float  # the shortest lag
@@ -256,8 +257,8 @@ def _all_pairs(block: Block) -> tuple[np.ndarray, _Grid | _Listed]:
     n_pairs = float(np.sum(clusters.sizes * (clusters.sizes - 1.0)) / 2.0)
     if n_pairs > _MOST_PAIRS:
         raise ValueError(
-            f"AR(1) by all pairs would list {n_pairs:.3g} pairs of rows, too many to keep; estimate alpha from neighbouring "
-            "rows: working_correlation=AR1(pairs='neighbours')."
+            f"AR(1) by all pairs would list {n_pairs:.3g} pairs of rows, too many to keep; estimate alpha from "
+            "neighbouring rows: working_correlation=AR1(pairs='neighbours')."
         )
     position = np.arange(clusters.n_rows) - clusters.spread(clusters.starts)
     later = [np.flatnonzero(position >= shift) for shift in range(1, int(clusters.sizes.max()))]

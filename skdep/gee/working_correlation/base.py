@@ -1,9 +1,9 @@
 """The protocol of a working correlation: what an engine asks of it, and nothing else.
 
-The moment estimators of all structures rest on one kind of sum. Let v be a value a row; `pair_products` adds up v_j v_k over
-pairs of rows of a cluster, by class of pair (all pairs; pairs at one distance in time; pairs of two given times). For v the
-weighted Pearson residuals that is the numerator of a correlation, for v the rows' masses its denominator. Sums of blocks of
-clusters are merged, so that data need not be in memory at once.
+The moment estimators of all structures rest on one kind of sum. Let v be a value a row; `pair_products` adds up v_j
+v_k over pairs of rows of a cluster, by class of pair (all pairs; pairs at one distance in time; pairs of two given
+times). For v the weighted Pearson residuals that is the numerator of a correlation, for v the rows' masses its
+denominator. Sums of blocks of clusters are merged, so that data need not be in memory at once.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class WorkingCorrelation:
         return association, 0.0
 
     def whiten(self, layout: Any, association: Association, values: np.ndarray) -> np.ndarray:
-        """Multiply each cluster's rows of values (n_rows, m) by R^(-1/2), some root with R^(-1/2)' R^(-1/2) = R^(-1)."""
+        """Multiply each cluster's rows of values (n_rows, m) by a root C of R^(-1): C'C = R^(-1)."""
         raise NotImplementedError
 
     def problems(

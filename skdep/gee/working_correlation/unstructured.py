@@ -1,7 +1,7 @@
 r"""Unstructured working correlation: a parameter for every pair of times.
 
-Rows meet in a cluster at some of the T times of the data; clusters observed at the same times share a pattern, one Cholesky
-factor, and its inverse. Work is batched over clusters of equal size: no loop over clusters or patterns.
+Rows meet in a cluster at some of the T times of the data; clusters observed at the same times share a pattern, one
+Cholesky factor, and its inverse. Work is batched over clusters of equal size: no loop over clusters or patterns.
 
 References
 ----------
@@ -55,8 +55,8 @@ class Unstructured(WorkingCorrelation):
         """Sort clusters by size and by pattern of times."""
         if block.n_waves > _MOST_TIMES:
             raise ValueError(
-                f"working_correlation='unstructured' has a parameter for each pair of the {block.n_waves} distinct times: "
-                "times must be a few common visits. Number the visits, or use 'ar1'."
+                f"working_correlation='unstructured' has a parameter for each pair of the {block.n_waves} distinct "
+                "times: times must be a few common visits. Number the visits, or use 'ar1'."
             )
         return _Layout(
             block.clusters.codes, block.wave, block.clusters.n_clusters, block.n_waves, tuple(_size_buckets(block))
@@ -112,14 +112,14 @@ class Unstructured(WorkingCorrelation):
         found = []
         if (pairs <= 0).any():
             found.append(
-                f"{int((pairs <= 0).sum())} of {len(pairs)} pairs of times never occur in one cluster; their correlation "
-                "is not estimable, is not used, and is reported as 0."
+                f"{int((pairs <= 0).sum())} of {len(pairs)} pairs of times never occur in one cluster; their "
+                "correlation is not estimable, is not used, and is reported as 0."
             )
         seldom = (pairs > 0) & (pairs <= moments.n_params)
         if seldom.any():
             found.append(
-                f"{int(seldom.sum())} of {len(pairs)} pairs of times occur in no more clusters than there are parameters; "
-                "their correlation was divided by the number of clusters, not by that less parameters."
+                f"{int(seldom.sum())} of {len(pairs)} pairs of times occur in no more clusters than there are "
+                "parameters; their correlation was divided by the number of clusters, not by that less parameters."
             )
         return found
 
