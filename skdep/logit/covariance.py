@@ -29,11 +29,12 @@ __all__ = ["LogitCovariances", "logit_covariances"]
 
 @dataclass(frozen=True, slots=True)
 class LogitCovariances:
-    """Covariances by type, and what the sums of squares of the design's columns are good for: see `separation`."""
+    """Covariances by type, and what else the last pass over the data gave."""
 
     by_type: dict[str, np.ndarray]
-    squares: np.ndarray  # (p,)
-    repaired: bool
+    loglik: float
+    squares: np.ndarray  # (p,), sums of squares of the design's columns, for the certificate of `skdep.separation`
+    repaired: bool  # whether negative eigenvalues of the clustered covariance were set to zero
 
 
 def logit_covariances(
@@ -62,12 +63,13 @@ def logit_covariances(
     sampling : bool
         Whether weights are sampling weights, part of each row's score; else they count repetitions.
     """
-    bread = scaled_inverse(fit.hessian)
-    meat, squares = data.meat(fit.params, squared_weights=sampling)
-    robust = sandwich(bread, meat)
+    final = data.final(fit.params, squared_weights=sampling)
+    penalty = fit.hessian - fit.information
+    bread = scaled_inverse(final.information + penalty)
+    robust = sandwich(bread, final.meat)
     degrees = n_obs - data.n_params
     by_type = {
-        "model": sandwich(bread, fit.information),
+        "model": sandwich(bread, final.information),
         "hc0": robust,
         "hc1": robust * (n_obs / degrees if degrees > 0 else np.nan),
     }
@@ -80,7 +82,7 @@ def logit_covariances(
         by_type["cluster"], repaired = nearest_positive_semidefinite(clustered)
     if sampling and len(factors) < 2:
         by_type["design"] = _design(by_type, factors, n_units)
-    return LogitCovariances(by_type, squares, repaired)
+    return LogitCovariances(by_type, final.loglik, final.squares, repaired)
 
 
 def _design(by_type: dict[str, np.ndarray], factors: list[np.ndarray], n_units: int) -> np.ndarray:

@@ -64,7 +64,7 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         ``"cluster"`` when groups are given, else ``"model"``. Two-dimensional groups are several ways of clustering.
     max_iter : int, default=100
         Most Newton steps.
-    tol : float, default=1e-8
+    tol : float, default=1e-7
         Largest Newton decrement of a converged fit, over the square root of the number of observations: how far, in
         standard errors of a single observation, another step would go.
 
@@ -140,7 +140,7 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         weight_type="frequency",
         cov_type="auto",
         max_iter=100,
-        tol=1e-8,
+        tol=1e-7,
     ):
         self.penalty = penalty
         self.C = C
@@ -295,7 +295,7 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         self.coef_ = params[None, split:]
         self.intercept_ = params[:1].copy() if split else np.zeros(1)
         self.covariance_ = by_type[cov_type]
-        self.loglik_ = fit.loglik
+        self.loglik_ = covariances.loglik
         self.n_iter_ = fit.n_iter
         self.converged_ = fit.converged
         clustered = cov_type in ("cluster", "design")

@@ -15,7 +15,7 @@ import numpy as np
 
 from skdep._threads import add_up_blocks
 
-__all__ = ["LogisticData", "Summary"]
+__all__ = ["FinalSummary", "LogisticData", "Summary"]
 
 # 512 factors between 1 and 2 multiply to at most 2^512: one logarithm serves them all, and cannot overflow.
 _FACTORS_PER_LOG = 512
@@ -27,6 +27,15 @@ class Summary(NamedTuple):
     loglik: float
     score: np.ndarray  # (p,)
     information: np.ndarray  # (p, p)
+
+
+class FinalSummary(NamedTuple):
+    """What covariance matrices at the solution need."""
+
+    loglik: float
+    information: np.ndarray  # (p, p)
+    meat: np.ndarray  # (p, p), sum of outer products of row scores
+    squares: np.ndarray  # (p,), unweighted sums of squares of the columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +108,11 @@ class LogisticData:
 
     def summary(self, params: np.ndarray) -> Summary:
         """Return log-likelihood, score and information at `params`."""
-        loglik, score, information = self._add_up(lambda rows: self._summary_of(params, rows))
+        loglik, score, information = self._add_up(lambda rows: self._sums_of(params, rows)[:3])
         return Summary(float(loglik), score, information)
 
-    def _summary_of(self, params: np.ndarray, rows: slice) -> tuple[float, np.ndarray, np.ndarray]:
+    def _sums_of(self, params: np.ndarray, rows: slice) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+        """Return log-likelihood, score and information of some rows, and the sizes of their residuals."""
         z = self.margins(params, rows)
         q, one_plus, variance = _miss_probability(z)
         residual = self.sign[rows] * q
@@ -115,7 +125,7 @@ class LogisticData:
             residual *= weights
             variance *= weights
         scaled = self.scaled_rows(rows, np.sqrt(variance))
-        return float(loglik), self._score_of(rows, residual), np.dot(scaled.T, scaled)
+        return float(loglik), self._score_of(rows, residual), np.dot(scaled.T, scaled), q
 
     def _score_of(self, rows: slice, residual: np.ndarray) -> np.ndarray:
         score = np.empty(self.n_params)
@@ -124,24 +134,25 @@ class LogisticData:
         score[self.fit_intercept :] = np.dot(residual, self.X[rows])
         return score
 
-    def meat(self, params: np.ndarray, *, squared_weights: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sum of outer products of row scores (p, p), and the sums of squares of the columns (p,).
+    def final(self, params: np.ndarray, *, squared_weights: bool) -> FinalSummary:
+        """Return all sums that covariance matrices at `params` need, in one pass.
 
         `squared_weights` says whether a row's score holds its weight (a sampling weight), or whether the weight counts
         repetitions of the row (a frequency).
         """
 
-        def block(rows: slice) -> tuple[np.ndarray, np.ndarray]:
-            factor = np.abs(self.residuals(params, rows))
+        def block(rows: slice) -> tuple:
+            loglik, _, information, factor = self._sums_of(params, rows)
             if self.weights is not None:
                 factor *= self.weights[rows] if squared_weights else np.sqrt(self.weights[rows])
             scores = self.scaled_rows(rows, factor)
             squares = np.einsum("ij,ij->j", self.X[rows], self.X[rows])
             if self.fit_intercept:
                 squares = np.concatenate([[len(factor)], squares])
-            return np.dot(scores.T, scores), squares
+            return loglik, information, np.dot(scores.T, scores), squares
 
-        return self._add_up(block)
+        loglik, information, meat, squares = self._add_up(block)
+        return FinalSummary(float(loglik), information, meat, squares)
 
     def firth_score(self, params: np.ndarray, inverse_root: np.ndarray) -> np.ndarray:
         """Return the score's bias correction, the sum of h_i (1/2 - pi_i) x_i.
