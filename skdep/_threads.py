@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["add_up_blocks", "block_rows"]
+__all__ = ["add_up_blocks", "block_rows", "one_blas_thread"]
 
 T = TypeVar("T")
 
@@ -35,6 +35,11 @@ def block_rows(n_columns: int) -> int:
 @cache
 def _controller() -> Any:
     return ThreadpoolController()
+
+
+def one_blas_thread() -> Any:
+    """Return a context in which the linear algebra library uses one thread: for many small products that is faster."""
+    return _controller().limit(limits=1, user_api="blas")
 
 
 def _allowed_threads() -> int:
@@ -68,7 +73,7 @@ def add_up_blocks(function: Callable[[slice], tuple[Any, ...]], n_rows: int, n_c
 
     begins = range(0, n_rows, task_rows)
     n_threads = min(_allowed_threads(), len(begins)) if n_rows * n_columns >= _PARALLEL_FLOATS else 1
-    with _controller().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         if n_threads == 1:
             return _sum_tuples([run_task(begin) for begin in begins])
         with ThreadPoolExecutor(n_threads) as pool:

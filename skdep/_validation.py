@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-__all__ = ["check_no_weightless", "check_offset", "check_rows", "check_time", "check_weights"]
+__all__ = ["check_offset", "check_rows", "check_time", "check_weights", "numeric_rows"]
 
 
-def _numeric_rows(values: Any, n_rows: int, *, name: str) -> np.ndarray:
+def numeric_rows(values: Any, n_rows: int, *, name: str) -> np.ndarray:
     """Return `values` as finite floats of shape (n_rows,), whatever they came as; a scalar is for every row."""
     try:
         array = np.asarray(values, dtype=np.float64)
@@ -38,26 +38,21 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     sample_weight = np.asarray(sample_weight)
     if sample_weight.ndim > 1:
         raise ValueError(f"Sample weights must be 1D array or scalar, got shape {sample_weight.shape}.")
-    weights = _numeric_rows(sample_weight, n_rows, name="sample_weight")
+    weights = numeric_rows(sample_weight, n_rows, name="sample_weight")
     if (weights < 0).any():
         row = int(np.flatnonzero(weights < 0)[0])
         raise ValueError(
             f"Negative values in data passed to `sample_weight`: {int((weights < 0).sum())} negative weights, first in "
             f"row {row} ({weights[row]:g}). Weights count or represent observations and cannot be negative."
         )
-    check_no_weightless(weights)
-    return weights
-
-
-def check_no_weightless(weights: np.ndarray) -> None:
-    """Raise if every weight is zero."""
     if not (weights > 0).any():
         raise ValueError("sample_weight: every weight is zero, so that no observation is left to fit.")
+    return weights
 
 
 def check_offset(offset: Any, n_rows: int) -> np.ndarray | None:
     """Return the offset of shape (n_rows,), None if none is given."""
-    return None if offset is None else _numeric_rows(offset, n_rows, name="offset")
+    return None if offset is None else numeric_rows(offset, n_rows, name="offset")
 
 
 def check_time(time: Any, n_rows: int) -> np.ndarray | None:
@@ -86,7 +81,7 @@ def check_time(time: Any, n_rows: int) -> np.ndarray | None:
                 "time must be numbers, dates or an ordered categorical, since gaps in time are used; "
                 f"got values such as {values.iloc[0]!r}."
             ) from error
-    return _numeric_rows(values.to_numpy(), n_rows, name="time")
+    return numeric_rows(values.to_numpy(), n_rows, name="time")
 
 
 def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from skdep._basis import Basis, collinearity_message, full_rank_basis
 from skdep._compat import Interval, StrOptions
 from skdep._fitted import FittedInference
 from skdep._linalg import is_ill_conditioned
+from skdep._threads import one_blas_thread
 from skdep.base import DependentDataEstimator, FitNotes
 from skdep.exceptions import (
     CollinearityWarning,
@@ -69,12 +70,13 @@ class BaseGEE(DependentDataEstimator):
             notes=notes,
         )
         _check_not_at_boundary(rows.y, family)
-        data, basis = self._full_rank_data(rows)
-        model = Model(family, link, self.scale, self.dof)
-        result, start = solve(data, model, structure, max_iter=self.max_iter, tol=self.tol)
         self._fitted_with_offset = offset is not None
         self._family, self._link, self._link_name = family, link, link.name
-        self._store(data, rows, basis, structure, result, notes)
+        with one_blas_thread():
+            data, basis = self._full_rank_data(rows)
+            model = Model(family, link, self.scale, self.dof)
+            result, start = solve(data, model, structure, max_iter=self.max_iter, tol=self.tol)
+            self._store(data, rows, basis, structure, result, notes)
         if isinstance(family, Binomial):
             self._check_separation(data, rows, start, notes)
         self._check_scoring(rows, structure, result, notes)

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score
 
 from skdep._compat import StrOptions, fit_context
 from skdep._outcome import encode_binary
-from skdep._validation import check_rows, check_weights
+from skdep._validation import check_rows, check_weights, numeric_rows
 from skdep.families import FAMILIES, Binomial, Family, get_family
 from skdep.gee.base import BaseGEE
 
@@ -222,7 +222,7 @@ class GEERegressor(RegressorMixin, BaseGEE):
             One less the deviance over that of the constant weighted mean of y: 1 is best, negative is worse than that.
         """
         mu = self._mean(X, offset)
-        y = np.asarray(y, dtype=np.float64).reshape(-1)
+        y = numeric_rows(y, len(mu), name="y")
         weights = check_weights(sample_weight, len(y))
         self._family.check_outcome(y)
         mean = self._family.clip(np.full(len(y), np.average(y, weights=weights)))
