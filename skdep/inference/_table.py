@@ -10,11 +10,14 @@ __all__ = ["Table", "critical_value", "two_sided_p_value"]
 
 
 class Table(pd.DataFrame):
-    """A pandas DataFrame that also answers ``.to_frame()``, as all results of skdep do."""
+    """A pandas DataFrame that prints whole, and answers ``.to_frame()``, as all results of skdep do."""
 
     def to_frame(self) -> pd.DataFrame:
         """Return a plain DataFrame."""
         return pd.DataFrame(self)
+
+    def __repr__(self) -> str:
+        return self.to_string(float_format=lambda value: f"{value:.5g}")
 
     @property
     def _constructor(self):
