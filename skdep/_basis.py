@@ -68,19 +68,26 @@ def full_rank_basis(X: np.ndarray, *, fit_intercept: bool) -> Basis:
     columns = left[:, :rank] * np.sqrt(n_rows)
     rows = right[:rank].T  # (p, rank): orthonormal basis of the row space, in scaled coordinates
     from_columns = rows * (np.sqrt(n_rows) / singular[:rank]) / scale[:, None]
-    # Least norm is meant in the user's units: project on the row space of the unscaled columns.
-    row_space = linalg.orth(rows * scale[:, None]) if rank else np.zeros((n_features, 0))
-    back = row_space @ (row_space.T @ from_columns)
     aliased = 1.0 - np.sum(rows**2, axis=1) > 1e-7
+    null = _null_vectors(rows, aliased) / scale[:, None]
+    # Least norm is meant in the user's units: take out what lies in the null space of the unscaled columns.
+    back = from_columns - null @ np.linalg.lstsq(null, from_columns, rcond=None)[0]
     if not fit_intercept:
         return Basis(columns, back, aliased)
-    outside = centre - row_space @ (row_space.T @ centre)
-    intercept_aliased = np.linalg.norm(outside) > 1e-7 * max(np.linalg.norm(centre), np.finfo(float).tiny)
+    # A step along a null vector keeps fitted values, but moves the intercept unless it is orthogonal to the centre.
+    moves = np.abs(centre @ null) > 1e-7 * (np.abs(centre) @ np.abs(null))
     full = np.zeros((n_features + 1, rank + 1))
     full[1:, 1:] = back
     full[0, 0] = 1.0
     full[0, 1:] = -centre @ back
-    return Basis(columns, full, np.concatenate([[intercept_aliased and bool(aliased.any())], aliased]))
+    return Basis(columns, full, np.concatenate([[moves.any()], aliased]))
+
+
+def _null_vectors(rows: np.ndarray, aliased: np.ndarray) -> np.ndarray:
+    """Return a basis (p, p - rank) of what is orthogonal to the row space, exactly zero for features not aliased."""
+    null = linalg.qr(rows)[0][:, rows.shape[1] :] if rows.shape[1] else np.eye(len(rows))
+    null[~aliased] = 0.0
+    return null
 
 
 def _thin_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
