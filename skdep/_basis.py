@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-__all__ = ["Basis", "collinearity_message", "full_rank_basis"]
+__all__ = ["Basis", "centred_basis", "collinearity_message", "full_rank_basis"]
 
 # Relative size of a singular value of the centred, scaled columns under which columns count as collinear.
 _RANK_TOLERANCE = 1e-9
@@ -71,6 +71,7 @@ def full_rank_basis(X: np.ndarray, *, fit_intercept: bool) -> Basis:
     aliased = 1.0 - np.sum(rows**2, axis=1) > 1e-7
     null = _null_vectors(rows, aliased) / scale[:, None]
     # Least norm is meant in the user's units: take out what lies in the null space of the unscaled columns.
+    null /= np.maximum(np.linalg.norm(null, axis=0), np.finfo(float).tiny)
     back = from_columns - null @ np.linalg.lstsq(null, from_columns, rcond=None)[0]
     if not fit_intercept:
         return Basis(columns, back, aliased)
@@ -88,6 +89,15 @@ def _null_vectors(rows: np.ndarray, aliased: np.ndarray) -> np.ndarray:
     null = linalg.qr(rows)[0][:, rows.shape[1] :] if rows.shape[1] else np.eye(len(rows))
     null[~aliased] = 0.0
     return null
+
+
+def centred_basis(X: np.ndarray) -> Basis:
+    """Return the centred columns (n_rows, p), for a design with an intercept."""
+    n_features = X.shape[1]
+    centre = X.mean(axis=0)
+    back = np.eye(n_features + 1)
+    back[0, 1:] = -centre
+    return Basis(X - centre, back, np.zeros(n_features + 1, dtype=bool))
 
 
 def _thin_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -28,8 +28,8 @@ class FittedInference:
         Coefficients that are not separately estimable, because features are collinear.
     degrees_of_freedom : mapping from str to float
         Default degrees of freedom by covariance type; a type not in it has the normal distribution.
-    residual_df : float
-        Observations (for clustered covariances clusters) less parameters.
+    residual_df : mapping from str to float
+        By covariance type: observations (for clustered covariances clusters) less parameters.
     n_obs : float
         Number of observations: rows of positive weight, or the sum of frequency weights.
     n_clusters : int or None
@@ -46,7 +46,7 @@ class FittedInference:
     cov_type: str
     aliased: np.ndarray
     degrees_of_freedom: Mapping[str, float]
-    residual_df: float
+    residual_df: Mapping[str, float]
     n_obs: float
     n_clusters: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)

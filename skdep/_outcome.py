@@ -32,8 +32,13 @@ def encode_binary(y: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray
     ValueError
         If the outcome is continuous, or there are not exactly two classes with positive weight.
     """
+    import pandas as pd
+
     fast = _two_numbers(y)
     if fast is None:
+        if y.dtype.kind == "O" and (missing := pd.isna(y)).any():
+            row = int(np.flatnonzero(missing)[0])
+            raise ValueError(f"y: {int(missing.sum())} labels are missing, first in row {row}; drop those rows.")
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         classes, codes = np.unique(y, return_inverse=True)
@@ -43,7 +48,7 @@ def encode_binary(y: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray
     classes, success = fast
     counted = success if weights is None else success[weights > 0]
     if len(classes) < 2 or counted.all() or not counted.any():
-        only: Any = classes[int(counted.all()) if len(classes) == 2 else 0]
+        only: Any = classes[int(counted.all()) if len(classes) == 2 else 0 :].tolist()[0]
         raise ValueError(
             f"y has only one class ({only!r}) among rows of positive weight; a binary model needs both classes."
         )

@@ -7,8 +7,10 @@ threads of ours do not. The number of threads is the one that library is allowed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -37,9 +39,24 @@ def _controller() -> Any:
     return ThreadpoolController()
 
 
-def one_blas_thread() -> Any:
-    """Return a context in which the linear algebra library uses one thread: for many small products that is faster."""
-    return _controller().limit(limits=1, user_api="blas")
+_limit_held = threading.Lock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold the linear algebra library at one thread: for many small products that is faster.
+
+    The limit is one of the process: of fits that overlap in threads of the caller only the first sets and lifts it.
+    Were each to restore what it found, the last would leave the limit of the first behind for good.
+    """
+    if not _limit_held.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _controller().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        _limit_held.release()
 
 
 def _allowed_threads() -> int:

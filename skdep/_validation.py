@@ -64,7 +64,7 @@ def check_time(time: Any, n_rows: int) -> np.ndarray | None:
         return None
     import pandas as pd
 
-    values = time if isinstance(time, pd.Series) else pd.Series(np.asarray(time).reshape(-1))
+    values = _as_series(time)
     if len(values) == n_rows and values.isna().any():
         row = int(np.flatnonzero(values.isna().to_numpy())[0])
         raise ValueError(f"time has {int(values.isna().sum())} missing values, first in row {row}; drop those rows.")
@@ -84,6 +84,28 @@ def check_time(time: Any, n_rows: int) -> np.ndarray | None:
     return numeric_rows(values.to_numpy(), n_rows, name="time")
 
 
+def _as_series(time: Any) -> Any:
+    """Return a Series of times, periods and date objects as dates; a single column is flattened."""
+    import pandas as pd
+
+    if not isinstance(time, pd.Series | pd.Index | pd.Categorical) and not hasattr(time, "__arrow_array__"):
+        time = time.iloc[:, 0] if isinstance(time, pd.DataFrame) and time.shape[1] == 1 else np.asarray(time)
+        if time.ndim == 2 and time.shape[1] == 1:
+            time = time[:, 0]
+        if time.ndim != 1:
+            raise ValueError(f"time must be one-dimensional, got shape {time.shape}.")
+    values = pd.Series(time).reset_index(drop=True)
+    if isinstance(values.dtype, pd.PeriodDtype):
+        return values.dt.to_timestamp()
+    if values.dtype == object:
+        inferred = pd.api.types.infer_dtype(values, skipna=True)
+        if inferred in ("date", "datetime", "datetime64"):
+            return pd.to_datetime(values)
+        if inferred.startswith("timedelta"):
+            return pd.to_timedelta(values)
+    return values
+
+
 def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """Validate features and outcome by scikit-learn; columns that are no numbers are named, with what to do.
 
@@ -98,6 +120,11 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
     **options
         Passed to scikit-learn's `validate_data`.
     """
+    dates = _text_columns(X, only_dates=True)
+    if dates:
+        raise ValueError(
+            f"{dates}Dates and durations are no numbers: make numbers of them first, such as days since a start."
+        )
     try:
         X, y = validate_data(estimator, X, y, dtype=np.float64, **options)
     except ValueError as error:
@@ -110,10 +137,17 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
     return X, y
 
 
-def _text_columns(X: Any) -> str:
+def _text_columns(X: Any, *, only_dates: bool = False) -> str:
     import pandas as pd
 
     if not isinstance(X, pd.DataFrame):
         return ""
-    names = [str(name) for name in X.columns if not pd.api.types.is_numeric_dtype(X[name].dtype)]
+    is_odd = _is_date if only_dates else lambda dtype: not pd.api.types.is_numeric_dtype(dtype)
+    names = [str(name) for name, dtype in X.dtypes.items() if is_odd(dtype)]
     return f"Columns of X that are not numbers: {', '.join(names)}. " if names else ""
+
+
+def _is_date(dtype: Any) -> bool:
+    import pandas as pd
+
+    return getattr(dtype, "kind", "") in "mM" or isinstance(dtype, pd.PeriodDtype)

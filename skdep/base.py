@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any, ClassVar
 
@@ -13,7 +14,15 @@ import skdep
 from skdep._fitted import FittedInference
 from skdep._validation import check_offset
 
-__all__ = ["DependentDataEstimator", "FitNotes"]
+__all__ = ["DependentDataEstimator", "FitNotes", "level_of_caller"]
+
+
+def level_of_caller() -> int:
+    """Return the stack level of the first frame outside skdep and scikit-learn: where the user called."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("skdep", "sklearn"):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 class FitNotes(list[str]):
@@ -22,7 +31,7 @@ class FitNotes(list[str]):
     def warn(self, message: str, category: type[Warning]) -> None:
         """Warn, and keep the message."""
         self.append(message)
-        warnings.warn(message, category, stacklevel=4)
+        warnings.warn(message, category, stacklevel=level_of_caller())
 
 
 class DependentDataEstimator(BaseEstimator):
@@ -80,7 +89,7 @@ class DependentDataEstimator(BaseEstimator):
                 f"{type(self).__name__} was fitted with an offset, and predicts without one as if it were 0; "
                 "pass offset= (zeros, if that is what you want).",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=level_of_caller(),
             )
         return eta
 

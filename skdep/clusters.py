@@ -6,6 +6,7 @@ per cluster over its rows. No method loops over clusters in Python.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -189,9 +190,12 @@ def encode_groups(groups: Any, n_rows: int, *, name: str | None = None) -> tuple
     if len(labels) != n_rows:
         raise ValueError(f"{name!r} has {len(labels)} labels for {n_rows} rows; give exactly one label a row.")
     try:
-        codes, levels = pd.factorize(labels, sort=True)
-    except TypeError:  # labels of types that cannot be compared keep the order in which they first occur
         codes, levels = pd.factorize(labels, sort=False)
+    except TypeError as error:
+        raise ValueError(f"groups: labels of factor {name!r} must be hashable: {error}.") from error
+    # labels of types that cannot be compared keep the order in which they first occur
+    with contextlib.suppress(TypeError):
+        codes, levels = pd.factorize(labels, sort=True)
     if len(codes) and codes.min() < 0:
         row = int(np.flatnonzero(codes < 0)[0])
         raise ValueError(
@@ -209,6 +213,8 @@ def _as_labels(groups: Any) -> Any:
         return groups
     if hasattr(groups, "to_pandas"):
         return groups.to_pandas()
+    if isinstance(groups, np.ma.MaskedArray):
+        groups = np.where(np.ma.getmaskarray(groups), np.array(None), groups.astype(object).data)
     array = np.asarray(groups if hasattr(groups, "dtype") else _sequence_to_array(groups))
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -221,6 +227,8 @@ def factor_names(groups: Any) -> list[str]:
     """Return the names of the grouping factors in `groups`: column names, a Series' name, or made-up ones."""
     if hasattr(groups, "columns"):
         return [str(column) for column in groups.columns]
+    if not hasattr(groups, "dtype"):
+        groups = _sequence_to_array(groups)
     if np.ndim(groups) == 2:
         n_factors = np.shape(groups)[1]
         return ["group"] if n_factors == 1 else [f"group{j}" for j in range(n_factors)]
@@ -243,10 +251,13 @@ def _sequence_to_array(groups: Any) -> np.ndarray:
 
     Anything else stays what it was: numpy alone would turn ``[1, None, "a"]`` and ``[nan, "a"]`` into strings.
     """
-    rows = list(groups)
+    try:
+        rows = list(groups)
+    except TypeError as error:
+        raise ValueError(f"groups must have one label a row, got {groups!r}.") from error
     if rows and all(isinstance(row, list | np.ndarray) for row in rows):
         return np.array(rows, dtype=object)
-    if all(isinstance(row, Number) for row in rows):
+    if len({type(row) for row in rows}) == 1 and isinstance(rows[0], Number):
         return np.asarray(rows)
     labels = np.empty(len(rows), dtype=object)
     labels[:] = rows
@@ -301,14 +312,23 @@ def interaction(*factors: Any) -> Any:
         # renumber after each factor: products of level counts may overflow, the number of rows does not
         _, combined = np.unique(combined * max(len(levels), 1) + codes, return_inverse=True)
     _, first = np.unique(combined, return_index=True)
-    parts = [[_escape(label) for label in levels[codes[first]]] for codes, levels, _ in encoded]
+    texts = [_texts(levels) for _, levels, _ in encoded]
+    parts = [[text[code] for code in codes[first]] for text, (codes, _, _) in zip(texts, encoded, strict=True)]
     names = np.array([":".join(part) for part in zip(*parts, strict=True)], dtype=object)
     labels = names[combined]
     series = [factor for factor in factors if isinstance(factor, pd.Series)]
     if not series:
         return labels
-    name = ":".join(str(getattr(factor, "name", None) or "group") for factor in factors)
+    name = ":".join(factor_names(factor)[0] for factor in factors)
     return pd.Series(labels, index=series[0].index, name=name)
+
+
+def _texts(levels: np.ndarray) -> list[str]:
+    """Return the text of each label; where labels of several types share one, all are written as in code."""
+    texts = [_escape(label) for label in levels]
+    if len(set(texts)) < len(texts):
+        texts = [_escape(repr(label)) for label in levels.tolist()]
+    return texts
 
 
 def _escape(label: Hashable) -> str:

@@ -29,8 +29,9 @@ __all__ = [
     "get_family",
 ]
 
-# A fitted mean is kept this far inside (0, 1) or above 0, so that a variance never vanishes in floating point.
-_TINY = 1e-15
+# A fitted mean is kept this far inside (0, 1), or above 0, so that a variance never vanishes in floating point.
+_INSIDE = 1e-15
+_ABOVE = 1e-100
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Family:
     """Whether outcomes equal to `lower` are impossible."""
     natural_scale: ClassVar[bool] = False
     """Whether the family as a distribution has phi = 1."""
+    counts: ClassVar[bool] = False
+    """Whether outcomes may be 0 with no outcome below: a mean of 0 then means an infinite coefficient."""
 
     def variance(self, mu: np.ndarray) -> np.ndarray:
         """Return V(mu)."""
@@ -71,8 +74,9 @@ class Family:
         """Keep means inside their range in floating point."""
         if np.isinf(self.lower):
             return mu
-        upper = None if np.isinf(self.upper) else self.upper - _TINY
-        return np.clip(mu, self.lower + _TINY, upper)
+        if np.isinf(self.upper):
+            return np.maximum(mu, self.lower + _ABOVE)
+        return np.clip(mu, self.lower + _INSIDE, self.upper - _INSIDE)
 
     def admissible(self, mu: np.ndarray) -> bool:
         """Say whether every mean is inside the range (its closure, in floating point)."""
@@ -145,6 +149,7 @@ class Poisson(Family):
     """V(mu) = mu, for counts and other non-negative outcomes."""
 
     name = "poisson"
+    counts = True
     natural_scale = True
     default_link = Log
     lower = 0.0
@@ -231,6 +236,7 @@ class NegativeBinomial(Family):
     dispersion: float = 1.0
 
     name = "negative_binomial"
+    counts = True
     natural_scale = True
     default_link = Log
     lower = 0.0
@@ -246,8 +252,8 @@ class NegativeBinomial(Family):
     def deviance(self, y, mu):
         """Return 2 [y log(y / mu) - (y + 1/k) log((1 + k y) / (1 + k mu))], k the dispersion."""
         k = self.dispersion
-        ratio = np.log1p(k * y) - np.log1p(k * mu)
-        return 2.0 * (xlogy(y, y) - xlogy(y, mu) - (y + 1.0 / k) * ratio)
+        ratio = np.log1p(k * (y - mu) / (1.0 + k * mu))
+        return 2.0 * (xlogy(y, y / mu) - (y + 1.0 / k) * ratio)
 
     def quasi_likelihood(self, y, mu):
         """Return y log(k mu / (1 + k mu)) - log(1 + k mu) / k, k the dispersion."""

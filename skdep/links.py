@@ -35,6 +35,8 @@ class Link:
     name: ClassVar[str] = ""
     positive: ClassVar[bool] = False
     """Whether only eta > 0 is admissible."""
+    mean_range: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    """Open interval of the means that have an eta."""
 
     def link(self, mu: np.ndarray) -> np.ndarray:
         """Return eta = g(mu)."""
@@ -75,6 +77,7 @@ class Log(Link):
     """eta = log mu."""
 
     name = "log"
+    mean_range = (0.0, np.inf)
 
     def link(self, mu):
         """Return eta = log mu."""
@@ -93,6 +96,7 @@ class Logit(Link):
     """eta = log(mu / (1 - mu)), the log odds."""
 
     name = "logit"
+    mean_range = (0.0, 1.0)
 
     def link(self, mu):
         """Return the log odds."""
@@ -111,6 +115,7 @@ class Probit(Link):
     """eta = the standard normal quantile of mu."""
 
     name = "probit"
+    mean_range = (0.0, 1.0)
 
     def link(self, mu):
         """Return the normal quantile."""
@@ -129,6 +134,7 @@ class Cloglog(Link):
     """eta = log(-log(1 - mu)): the proportional hazards link for grouped times."""
 
     name = "cloglog"
+    mean_range = (0.0, 1.0)
 
     def link(self, mu):
         """Return log(-log(1 - mu))."""
@@ -148,6 +154,7 @@ class Loglog(Link):
     """eta = -log(-log mu)."""
 
     name = "loglog"
+    mean_range = (0.0, 1.0)
 
     def link(self, mu):
         """Return -log(-log mu)."""
@@ -167,6 +174,7 @@ class Cauchit(Link):
     """eta = the standard Cauchy quantile of mu."""
 
     name = "cauchit"
+    mean_range = (0.0, 1.0)
 
     def link(self, mu):
         """Return tan(pi (mu - 1/2))."""
@@ -185,6 +193,7 @@ class Inverse(Link):
     """eta = 1 / mu, the canonical link of the gamma family."""
 
     name = "inverse"
+    mean_range = (0.0, np.inf)
     positive = True
 
     def link(self, mu):
@@ -204,6 +213,7 @@ class InverseSquared(Link):
     """eta = 1 / mu^2, the canonical link of the inverse Gaussian family."""
 
     name = "inverse_squared"
+    mean_range = (0.0, np.inf)
     positive = True
 
     def link(self, mu):
@@ -223,6 +233,7 @@ class Sqrt(Link):
     """eta = mu^(1/2)."""
 
     name = "sqrt"
+    mean_range = (0.0, np.inf)
     positive = True
 
     def link(self, mu):

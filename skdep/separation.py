@@ -24,11 +24,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import linalg
 from scipy.optimize import linprog
 
-from skdep._linalg import scaled_inverse
+from skdep._linalg import is_ill_conditioned, scaled_inverse
 
-__all__ = ["no_separation_certified", "separating_direction", "separation_message"]
+__all__ = ["infinite_features", "no_separation_certified", "separating_direction", "separation_message"]
+
+# Least margin, in units of the scaled design, of a row that is separated.
+_SEPARATES = 1e-5
 
 
 def no_separation_certified(decrement: float, information: np.ndarray, squares: np.ndarray) -> bool:
@@ -43,6 +47,8 @@ def no_separation_certified(decrement: float, information: np.ndarray, squares: 
     squares : ndarray of shape (p,)
         Sums of squares of the design's columns over rows of positive weight, unweighted.
     """
+    if is_ill_conditioned(information):
+        return False  # its inverse, and with it the bound, would be rounding
     with np.errstate(over="ignore", invalid="ignore"):
         bound = decrement**2 * len(squares) * float(squares @ np.diag(scaled_inverse(information)))
     return bool(np.isfinite(bound) and 0.0 <= bound < 1.0)
@@ -50,6 +56,8 @@ def no_separation_certified(decrement: float, information: np.ndarray, squares: 
 
 def separating_direction(X: np.ndarray, y: np.ndarray, *, fit_intercept: bool) -> np.ndarray | None:
     """Find a direction of coefficients that separates the outcomes, completely or quasi-completely.
+
+    It separates every row that any direction separates.
 
     Parameters
     ----------
@@ -63,35 +71,90 @@ def separating_direction(X: np.ndarray, y: np.ndarray, *, fit_intercept: bool) -
     Returns
     -------
     direction : ndarray of shape (fit_intercept + p,) or None
-        Direction along which the likelihood never falls, intercept first, in units of the scaled features; None if the
-        data overlap.
+        Direction along which the likelihood never falls, intercept first, in units of the scaled features; None if
+        the data overlap.
+    """
+    design, y, centre, scale = _distinct_rows(X, y, fit_intercept=fit_intercept)
+    found = _directions(design, y)
+    if not found:
+        return None
+    direction = np.sum(found, axis=0)
+    slopes = direction[int(fit_intercept) :] / scale
+    largest = np.abs(X).max(axis=0)
+    if not fit_intercept:
+        return slopes * largest
+    return np.concatenate([[direction[0] - centre @ slopes], slopes * largest])
+
+
+def infinite_features(X: np.ndarray, y: np.ndarray, *, fit_intercept: bool) -> np.ndarray:
+    """Say which features (p,) have infinite estimates: those that move while the rows not separated stay as they are.
+
+    Parameters are those of `separating_direction`. Directions that move no row at all (of collinear features) do not
+    count.
+    """
+    design, y, _, _ = _distinct_rows(X, y, fit_intercept=fit_intercept)
+    found = _directions(design, y)
+    if not found:
+        return np.zeros(X.shape[1], dtype=bool)
+    left = design[np.abs(design @ np.sum(found, axis=0)) < _SEPARATES]
+    rows, rows_left = _row_space(design), _row_space(left)
+    free = rows - rows @ rows_left.T @ rows_left  # what of the row space the rows that are left do not determine
+    return (np.abs(free).max(axis=0) > 1e-7)[int(fit_intercept) :] if len(free) else np.zeros(X.shape[1], dtype=bool)
+
+
+def _row_space(design: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis (rank, p) of the rows."""
+    if not len(design):
+        return np.zeros((0, design.shape[1]))
+    _, singular, right = linalg.svd(linalg.qr(design, mode="r")[0][: design.shape[1]], full_matrices=False)
+    return right[singular > 1e-9 * max(singular[0], np.finfo(float).tiny)]
+
+
+def _distinct_rows(X: np.ndarray, y: np.ndarray, *, fit_intercept: bool) -> tuple[np.ndarray, ...]:
+    """Return the design without repeated rows, y, and the centre and scale of the features.
+
+    Features are centred where an intercept makes up for it, and scaled to at most one in size.
     """
     import pandas as pd
 
-    design = np.column_stack([np.ones(len(X)), X]) if fit_intercept else X
-    scale = np.abs(design).max(axis=0)
-    design = design / np.where(scale > 0, scale, 1.0)
-    # Repeated rows repeat a constraint: the linear program does not need them.
+    centre = X.mean(axis=0) if fit_intercept else np.zeros(X.shape[1])
+    centred = X - centre
+    scale = np.abs(centred).max(axis=0)
+    constant = scale <= 1e-13 * np.abs(X).max(axis=0)
+    centred[:, constant] = 0.0
+    scale[constant] = 1.0
+    design = np.column_stack([np.ones(len(X)), centred / scale]) if fit_intercept else centred / scale
     rows = pd.DataFrame(np.column_stack([y, design])).drop_duplicates().to_numpy()
-    y, design = rows[:, 0], rows[:, 1:]
+    return rows[:, 1:], rows[:, 0], centre, scale
+
+
+def _directions(design: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """Return directions that separate, until no row is left that another direction could separate."""
     pure = (y == 0) | (y == 1)
     signed = np.where(y[pure] == 1, 1.0, -1.0)[:, None] * design[pure]
-    result = linprog(
-        -signed.sum(axis=0),
-        A_ub=-signed,
-        b_ub=np.zeros(len(signed)),
-        A_eq=design[~pure] if (~pure).any() else None,
-        b_eq=np.zeros(int((~pure).sum())) if (~pure).any() else None,
-        bounds=(-1.0, 1.0),
-        method="highs",
-    )
-    if result.x is None or not len(signed):
-        return None
-    margins = signed @ result.x
-    # The solver is feasible to 1e-7: a direction counts only if it separates by clearly more than that.
-    if margins.max() < 1e-5 or margins.min() < -1e-6:
-        return None
-    return result.x
+    fractions = design[~pure]
+    found: list[np.ndarray] = []
+    open_rows = np.ones(len(signed), dtype=bool)
+    while open_rows.any():
+        result = linprog(
+            -signed[open_rows].sum(axis=0),
+            A_ub=-signed,
+            b_ub=np.zeros(len(signed)),
+            A_eq=fractions if len(fractions) else None,
+            b_eq=np.zeros(len(fractions)) if len(fractions) else None,
+            bounds=(-1.0, 1.0),
+            method="highs",
+        )
+        if result.x is None:
+            break
+        margins = signed @ result.x
+        # The solver is feasible to 1e-7: a direction counts only if it separates by clearly more than that.
+        separated = open_rows & (margins > _SEPARATES)
+        if margins.min() < -1e-6 or not separated.any():
+            break
+        found.append(result.x)
+        open_rows &= ~separated
+    return found
 
 
 def separation_message(names: Sequence[str], n_features: int) -> str:

@@ -13,7 +13,7 @@ from skdep._compat import Interval, StrOptions
 from skdep._fitted import FittedInference
 from skdep._linalg import is_ill_conditioned
 from skdep._threads import one_blas_thread
-from skdep.base import DependentDataEstimator, FitNotes
+from skdep.base import DependentDataEstimator, FitNotes, level_of_caller
 from skdep.exceptions import (
     CollinearityWarning,
     ConvergenceWarning,
@@ -29,7 +29,7 @@ from skdep.gee.scoring import GEEData, Model, ScoringResult, score_sums, solve
 from skdep.gee.working_correlation import WORKING_CORRELATIONS, Moments, WorkingCorrelation, get_working_correlation
 from skdep.links import LINKS, Link, get_link
 from skdep.sandwich import few_clusters_message
-from skdep.separation import no_separation_certified, separating_direction, separation_message
+from skdep.separation import infinite_features, no_separation_certified, separation_message
 
 __all__ = ["BaseGEE"]
 
@@ -124,6 +124,8 @@ class BaseGEE(DependentDataEstimator):
         self.converged_ = result.converged
         if rows.waves is not None:
             self.times_ = rows.waves
+        elif hasattr(self, "times_"):
+            del self.times_  # of an earlier fit with another structure
         self._inference = FittedInference(
             names=names,
             estimate=params,
@@ -131,7 +133,7 @@ class BaseGEE(DependentDataEstimator):
             cov_type=self.cov_type,
             aliased=aliased,
             degrees_of_freedom={},
-            residual_df=float(rows.n_clusters - n_estimable),
+            residual_df=dict.fromkeys(by_type, float(rows.n_clusters - n_estimable)),
             n_obs=data.n_obs,
             n_clusters=rows.n_clusters if rows.grouped else None,
         )
@@ -148,14 +150,13 @@ class BaseGEE(DependentDataEstimator):
                 return
         elif start.converged and at.mu.min() > 1e-8 and at.mu.max() < 1.0 - 1e-8:
             return
-        direction = separating_direction(rows.X, rows.y, fit_intercept=self.fit_intercept)
-        if direction is None:
+        infinite = infinite_features(rows.X, rows.y, fit_intercept=self.fit_intercept)
+        if not infinite.any():
             return
-        split = int(self.fit_intercept)
-        features = self._parameter_names()[split:]
-        infinite = [name for name, size in zip(features, np.abs(direction[split:]), strict=True) if size > 1e-7]
+        features = self._parameter_names()[int(self.fit_intercept) :]
+        named = [name for name, found in zip(features, infinite, strict=True) if found]
         self.converged_ = False
-        notes.warn(separation_message(infinite, len(features)), SeparationWarning)
+        notes.warn(separation_message(named, len(features)), SeparationWarning)
 
     def _check_scoring(
         self, rows: GEERows, structure: WorkingCorrelation, result: ScoringResult, notes: FitNotes
@@ -169,9 +170,10 @@ class BaseGEE(DependentDataEstimator):
                 "working correlation.",
                 ConvergenceWarning,
             )
-        elif not isinstance(self._family, Binomial) and np.isfinite(self._family.lower) and at.mu.min() < 1e-12:
+        vanishing = at.mu < 1e-12 * np.mean(rows.y)
+        if result.converged and self._family.counts and vanishing.any():
             notes.warn(
-                f"{int(np.sum(at.mu < 1e-12))} fitted means are 0 to rounding: some coefficients are infinite. Drop or "
+                f"{int(vanishing.sum())} fitted means are 0 to rounding: some coefficients are infinite. Drop or "
                 "merge the features whose rows have outcomes of 0 only.",
                 ConvergenceWarning,
             )
@@ -219,17 +221,17 @@ class BaseGEE(DependentDataEstimator):
     def _mean(self, X: Any, offset: Any) -> np.ndarray:
         """Return the means of new rows; NaN where the link admits none."""
         eta = self._linear_predictor(X, offset)
-        if self._link.admissible(eta):
-            return self._link.inverse(eta)
-        outside = ~(eta > 0)
-        warnings.warn(
-            f"{int(outside.sum())} rows have a linear predictor that link {self._link_name!r} maps to no mean: "
-            "predicted NaN.",
-            UserWarning,
-            stacklevel=3,
-        )
+        admissible = np.isfinite(eta) & ((eta > 0) | (not self._link.positive))
         mean = np.full(len(eta), np.nan)
-        mean[~outside] = self._link.inverse(eta[~outside])
+        mean[admissible] = self._link.inverse(eta[admissible])
+        mean[(mean < self._family.lower) | (mean > self._family.upper)] = np.nan
+        if np.isnan(mean).any():
+            warnings.warn(
+                f"{int(np.isnan(mean).sum())} rows have a linear predictor that link {self._link_name!r} maps to no "
+                f"mean of the {self._family.name} family: predicted NaN.",
+                UserWarning,
+                stacklevel=level_of_caller(),
+            )
         return mean
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score
 from skdep._compat import StrOptions, fit_context
 from skdep._outcome import encode_binary
 from skdep._validation import check_rows, check_weights, numeric_rows
-from skdep.families import FAMILIES, Binomial, Family, get_family
+from skdep.families import FAMILIES, Binomial, Family, Gaussian, get_family
 from skdep.gee.base import BaseGEE
 
 __all__ = ["GEEClassifier", "GEERegressor"]
@@ -49,7 +49,7 @@ class GEERegressor(RegressorMixin, BaseGEE):
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     max_iter : int, default=100
-        Most scoring steps.
+        Most scoring steps, those of the start under independence included.
     tol : float, default=1e-9
         Largest length of the next step of a converged fit, in standard errors over the square root of n.
 
@@ -72,7 +72,7 @@ class GEERegressor(RegressorMixin, BaseGEE):
     n_clusters_ : int
         Number of clusters.
     n_iter_ : int
-        Number of scoring steps.
+        Number of scoring steps, those of the start included.
     converged_ : bool
         Whether the iterations converged.
     n_features_in_ : int
@@ -138,6 +138,12 @@ class GEERegressor(RegressorMixin, BaseGEE):
         self.fit_intercept = fit_intercept
         self.max_iter = max_iter
         self.tol = tol
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        family = FAMILIES.get(self.family, Gaussian) if isinstance(self.family, str) else self.family
+        tags.target_tags.positive_only = family.lower >= 0.0
+        return tags
 
     @fit_context
     def fit(self, X, y, *, groups=None, sample_weight=None, offset=None, time=None):
@@ -258,7 +264,7 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     max_iter : int, default=100
-        Most scoring steps.
+        Most scoring steps, those of the start under independence included.
     tol : float, default=1e-9
         Largest length of the next step of a converged fit, in standard errors over the square root of n.
 
@@ -283,7 +289,7 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
     n_clusters_ : int
         Number of clusters.
     n_iter_ : int
-        Number of scoring steps.
+        Number of scoring steps, those of the start included.
     converged_ : bool
         Whether the iterations converged, to finite estimates.
     n_features_in_ : int
@@ -390,7 +396,7 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
         self.intercept_ = params[:1].copy() if split else np.zeros(1)
 
     def decision_function(self, X, *, groups=None, offset=None):
-        """Return the linear predictor less its value at probability one half: with the logit link the log odds.
+        """Return the linear predictor less its value at probability one half: the log odds with the logit link.
 
         Parameters
         ----------
@@ -406,7 +412,11 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
         decision : ndarray of shape (n_rows,)
             Positive where the second class is the more probable.
         """
-        return self._linear_predictor(X, offset) - self._link.link(np.array([0.5]))[0]
+        eta = self._linear_predictor(X, offset)
+        half = np.array([0.5])
+        even = self._link.link(half)
+        direction = np.sign(self._link.inverse_derivative(even, half))  # -1 for links that fall with the mean
+        return direction * (eta - even)
 
     def predict_proba(self, X, *, groups=None, offset=None):
         """Return the probabilities of the classes.
@@ -427,6 +437,26 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
         """
         mu = self._mean(X, offset)
         return np.column_stack([1.0 - mu, mu])
+
+    def predict_log_proba(self, X, *, groups=None, offset=None):
+        """Return the logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Features.
+        groups : array-like, optional
+            Not used: the model is marginal.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the linear predictor.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_rows, 2)
+            Logarithms, in the order of `classes_`.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X, offset=offset))
 
     def predict(self, X, *, groups=None, offset=None):
         """Return the more probable class.
@@ -469,4 +499,5 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
         accuracy : float
             Weighted share of labels predicted right.
         """
-        return accuracy_score(y, self.predict(X, offset=offset), sample_weight=sample_weight)
+        labels = self.predict(X, offset=offset)
+        return accuracy_score(y, labels, sample_weight=check_weights(sample_weight, len(labels)))

@@ -29,6 +29,9 @@ from skdep.links import Link
 __all__ = ["Evaluation", "GEEData", "Model", "ScoringResult", "score_sums", "solve"]
 
 _MOST_HALVINGS = 15
+_ROUNDING = 32.0 * np.finfo(float).eps
+# Close enough for a start, and for the certificate that nothing is separated.
+_START_TOL = 1e-6
 # A step that makes the decrement grow by more than this factor is halved: the association moves too, so some growth is
 # fair.
 _MOST_GROWTH = 2.0
@@ -115,8 +118,8 @@ class ScoringResult:
 class _Equations:
     """The estimating equations of one data set under one working correlation."""
 
-    def __init__(self, data: GEEData, model: Model, structure: WorkingCorrelation):
-        self.data, self.model, self.structure = data, model, structure
+    def __init__(self, data: GEEData, model: Model, structure: WorkingCorrelation, tol: float):
+        self.data, self.model, self.structure, self.tol = data, model, structure, tol
         self.n_subtracted = data.design.shape[1] if model.dof == "n-p" else 0
         self.layouts = tuple(structure.layout(block, model.dof) for _, block in data.blocks)
         self.root_mass = None if data.row_mass is None else np.sqrt(data.row_mass)
@@ -165,7 +168,7 @@ class _Equations:
 
     def _association(self, pearson: np.ndarray, residual: np.ndarray, scale: float, previous: Any) -> tuple[Any, float]:
         if not self.pair_counts.size or not scale > 0:
-            return self.structure.start(), 0.0
+            return self.structure.start(self.layouts), 0.0
         # geepack's convention weighs a pair by both weights, SAS's by their geometric mean
         values = residual if self.model.dof == "n-p" or self.pair_mass is None else pearson * self.pair_mass
         products = self._pair_products(values)
@@ -191,9 +194,10 @@ class _Equations:
         """Return the scale against which a step is short: phi, but 1 where the family has a scale of its own."""
         if self.model.family.natural_scale:
             return max(at.scale, 1.0)
-        # an exact fit leaves phi as rounding: then a step is short against the outcomes themselves
+        # An exact fit leaves phi as rounding, and outcomes far from zero have few digits for it: no step can be
+        # expected to be shorter than the rounding of the outcomes themselves.
         outcomes = float(np.mean(self.data.y**2 / self.model.family.variance(at.mu)))
-        return max(at.scale, 1e-24 * outcomes, np.finfo(float).tiny)
+        return max(at.scale, (_ROUNDING / self.tol) ** 2 * outcomes, np.finfo(float).tiny)
 
 
 def scaled_columns(data: GEEData, rows: slice, factor: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -258,7 +262,7 @@ def solve(
     structure : WorkingCorrelation
         The working correlation.
     max_iter : int
-        Most scoring steps under the working correlation.
+        Most scoring steps, those of the start included.
     tol : float
         Largest length of the next step of a converged fit, in standard errors over the square root of n.
 
@@ -274,28 +278,36 @@ def solve(
     ValueError
         If no coefficients can be found for which all means are in the range of the family.
     """
-    independent = _Equations(data, model, Independence())
-    at = independent.at(_first_beta(data, model), 0.0)
+    independent = _Equations(data, model, Independence(), tol)
+    first_beta = _first_beta(data, model)
+    at = None if first_beta is None else independent.at(first_beta, 0.0)
     if at is None:
         at = _constant_start(independent)
     alone = isinstance(structure, Independence)
-    # a start within a hundredth of a standard error is as good as any: iterations go on under the structure
-    start_tol = tol if alone else max(tol, 0.01 / np.sqrt(data.n_obs))
+    # the start need not be exact: iterations go on under the structure
+    start_tol = tol if alone else max(tol, _START_TOL)
     at, n_start, converged, decrement = _iterate(independent, at, max_iter=max_iter, tol=start_tol)
     start = ScoringResult(at, max(n_start, 1), converged, decrement, independent.layouts, independent.pair_counts)
     if alone:
         return start, start
-    equations = _Equations(data, model, structure)
-    first = equations.at(at.beta, structure.start())
+    equations = _Equations(data, model, structure, tol)
+    first = equations.at(at.beta, structure.start(equations.layouts))
     assert first is not None  # means are those of the start
-    at, n_iter, converged, decrement = _iterate(equations, first, max_iter=max_iter, tol=tol)
-    result = ScoringResult(at, max(n_iter, 1), converged, decrement, equations.layouts, equations.pair_counts)
+    at, n_iter, converged, decrement = _iterate(equations, first, max_iter=max_iter - n_start, tol=tol)
+    n_iter = max(n_start + n_iter, 1)
+    result = ScoringResult(at, n_iter, converged, decrement, equations.layouts, equations.pair_counts)
     return result, start
 
 
-def _first_beta(data: GEEData, model: Model) -> np.ndarray:
-    """Regress the link of rough means on the design, as the first step of iteratively reweighted least squares."""
+def _first_beta(data: GEEData, model: Model) -> np.ndarray | None:
+    """Regress the link of rough means on the design, as the first step of iteratively reweighted least squares.
+
+    None where some rough means are outside the range of the link.
+    """
     mu = model.family.clip(model.family.initial_mean(data.y))
+    lower, upper = model.link.mean_range
+    if mu.min() <= lower or mu.max() >= upper:
+        return None
     eta = model.link.link(mu)
     derivative = model.link.inverse_derivative(eta, mu)
     root = np.abs(derivative) / np.sqrt(model.family.variance(mu))
@@ -309,10 +321,17 @@ def _first_beta(data: GEEData, model: Model) -> np.ndarray:
     return scaled_solve(np.dot(weighted.T, weighted), np.dot(weighted.T, root * response))
 
 
+def _inside(mean: float, lower: float, upper: float) -> float:
+    """Return the mean if it is inside the range, else some mean that is."""
+    if lower < mean < upper:
+        return mean
+    return 0.5 * (lower + upper) if np.isfinite(upper) else lower + 1.0
+
+
 def _constant_start(independent: _Equations) -> Evaluation:
     """Start from coefficients that come nearest to one common mean for all rows."""
     data, link = independent.data, independent.model.link
-    mean = np.average(data.y, weights=data.row_mass)
+    mean = _inside(float(np.average(data.y, weights=data.row_mass)), *link.mean_range)
     eta = np.full(len(data.y), link.link(np.array([mean]))[0])
     if data.offset is not None:
         eta -= data.offset

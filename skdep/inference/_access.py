@@ -20,6 +20,8 @@ def unwrap(est: Any) -> Any:
             est = est.steps[-1][1]
         else:
             check_is_fitted(est)
+            if getattr(est, "refit", True) is False:
+                raise TypeError(f"{type(est).__name__} with refit=False keeps no fitted estimator; set refit=True.")
             raise TypeError(f"{type(est).__name__} is no fitted skdep estimator, nor a pipeline or search around one.")
     return est
 

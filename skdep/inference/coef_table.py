@@ -37,7 +37,7 @@ def degrees_of_freedom(fitted: FittedInference, cov_type: str | None, df: str | 
         if df == "normal":
             return np.inf
         if df == "residual":
-            return fitted.residual_df
+            return fitted.residual_df[cov_type or fitted.cov_type]
         raise ValueError(f"df={df!r} is not available for this estimator; use 'normal', 'residual' or a number.")
     if not df > 0:
         raise ValueError(f"df must be positive, got {df!r}.")

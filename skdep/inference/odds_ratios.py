@@ -22,8 +22,10 @@ def odds_ratios(est: Any, *, level: float = 0.95, cov_type: str | None = None, d
         A fitted estimator of skdep with a logit link, or a pipeline or search around one.
     level : float, default=0.95
         Confidence level of the intervals.
-    cov_type, df
-        As in `coef_table`.
+    cov_type : str, optional
+        Covariance type, by default that of the fit.
+    df : {"normal", "residual"} or float, optional
+        Degrees of freedom as in `coef_table`.
 
     Returns
     -------

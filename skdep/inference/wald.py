@@ -68,8 +68,10 @@ def wald_test(
         equal `r`.
     r : float or array-like of shape (q,), default=0
         Values under the hypothesis.
-    cov_type, df
-        As in `coef_table`; with finite degrees of freedom the statistic divided by q is referred to F.
+    cov_type : str, optional
+        Covariance type, by default that of the fit.
+    df : {"normal", "residual"} or float, optional
+        Degrees of freedom as in `coef_table`; where they are finite, the statistic over q is referred to F.
 
     Returns
     -------
@@ -105,10 +107,11 @@ def wald_test(
     if (involved & fitted.aliased).any():
         names = [name for name, bad in zip(fitted.names, involved & fitted.aliased) if bad]
         raise ValueError(f"R involves coefficients that are not estimable, because features are collinear: {names}.")
-    difference = contrasts @ fitted.estimate - np.broadcast_to(np.asarray(r, dtype=float), len(contrasts))
+    difference = contrasts @ fitted.estimate - _values(r, len(contrasts))
     spread = contrasts @ covariance @ contrasts.T
     n_hypotheses = len(contrasts)
-    if np.linalg.matrix_rank(contrasts) < n_hypotheses:
+    sizes = np.abs(contrasts).max(axis=1, keepdims=True)
+    if np.linalg.matrix_rank(contrasts / np.where(sizes > 0, sizes, 1.0)) < n_hypotheses:
         raise ValueError("The rows of R are linearly dependent: leave out those that follow from others.")
     scale = np.sqrt(np.diag(spread))
     if not (np.isfinite(scale).all() and (scale > 0).all()):
@@ -132,15 +135,31 @@ def _contrasts(R: Any, names: tuple[str, ...]) -> np.ndarray:
     """Return the matrix (q, p) of hypotheses, given as such or by names."""
     if isinstance(R, str):
         R = [R]
-    if len(R) and all(isinstance(name, str) for name in R):
+    if np.ndim(R) == 1 and len(R) and all(isinstance(name, str) for name in R):
         unknown = [name for name in R if name not in names]
         if unknown:
             raise ValueError(f"R names unknown parameters {unknown}; the model has {list(names)}.")
         return np.eye(len(names))[[names.index(name) for name in R]]
-    contrasts = np.atleast_2d(np.asarray(R, dtype=float))
+    try:
+        contrasts = np.atleast_2d(np.asarray(R, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"R must be numbers, or names of parameters: {error}.") from error
     if contrasts.ndim != 2 or contrasts.shape[1] != len(names) or not len(contrasts):
         raise ValueError(
             f"R must have one column for each of the {len(names)} parameters {list(names)}, got shape "
             f"{contrasts.shape}."
         )
+    if not np.isfinite(contrasts).all():
+        raise ValueError("R has missing or infinite coefficients.")
     return contrasts
+
+
+def _values(r: Any, n_hypotheses: int) -> np.ndarray:
+    """Return the values (q,) under the hypothesis."""
+    try:
+        values = np.broadcast_to(np.asarray(r, dtype=float), n_hypotheses)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"r must be a number, or one for each of the {n_hypotheses} hypotheses: {error}.") from error
+    if not np.isfinite(values).all():
+        raise ValueError("r has missing or infinite values.")
+    return values

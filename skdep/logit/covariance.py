@@ -79,7 +79,10 @@ def logit_covariances(
         clustered = sandwich(
             bread, multiway_meat(clusters, lambda part: score_sums(data, fit.params, part), len(factors))
         )
-        by_type["cluster"], repaired = nearest_positive_semidefinite(clustered)
+        # In the metric of the model's covariance the repair does not depend on the units of features.
+        units = np.sqrt(np.diag(by_type["model"]))
+        mended, repaired = nearest_positive_semidefinite(clustered / np.outer(units, units))
+        by_type["cluster"] = mended * np.outer(units, units)
     if sampling and len(factors) < 2:
         by_type["design"] = _design(by_type, factors, n_units)
     return LogitCovariances(by_type, final.loglik, final.squares, repaired)

@@ -11,7 +11,7 @@ from scipy.special import expit, log_expit
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
-from skdep._basis import Basis, collinearity_message, full_rank_basis
+from skdep._basis import Basis, centred_basis, collinearity_message, full_rank_basis
 from skdep._compat import Interval, StrOptions, fit_context
 from skdep._fitted import FittedInference
 from skdep._outcome import encode_binary
@@ -23,7 +23,7 @@ from skdep.logit.covariance import LogitCovariances, logit_covariances
 from skdep.logit.kernel import LogisticData
 from skdep.logit.newton import NewtonResult, SingularInformationError, maximise
 from skdep.sandwich import few_clusters_message
-from skdep.separation import no_separation_certified, separating_direction, separation_message
+from skdep.separation import infinite_features, no_separation_certified, separation_message
 
 __all__ = ["LogitRegressor"]
 
@@ -183,8 +183,9 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
             If the input is malformed, or `cov_type` does not fit the data that are given.
         """
         X, y = check_rows(self, X, y)
-        cov_type = self._resolve_cov_type(groups)
-        rows = self._rows(X, y, groups, sample_weight, offset)
+        encoded = [] if groups is None else encode_factors(groups, len(X))
+        cov_type = self._resolve_cov_type(len(encoded))
+        rows = self._rows(X, y, encoded, sample_weight, offset)
         notes = FitNotes()
         fit, basis = self._maximise(rows.data)
         data = rows.data if basis is None else self._in_basis(rows.data, basis)
@@ -194,36 +195,38 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         self._store(fit, basis, covariances, rows, cov_type, notes)
         self._check_separation(rows.data, fit, covariances.squares, notes)
         if not self.converged_ and not self.separated_:
+            advice = (
+                "Raise max_iter." if fit.n_iter == self.max_iter else "No step improves it: look for outlying features."
+            )
             notes.warn(
                 f"LogitRegressor did not converge in {fit.n_iter} iterations: the next step would be "
-                f"{fit.decrement:.2g} standard errors. Raise max_iter, or rescale features of extreme size.",
+                f"{fit.decrement:.2g} standard errors. {advice}",
                 ConvergenceWarning,
             )
         self._describe(rows, notes)
         return self
 
-    def _resolve_cov_type(self, groups: Any) -> str:
+    def _resolve_cov_type(self, n_ways: int) -> str:
         """Return the covariance type meant, or say why it cannot be had."""
         sampling = self.weight_type == "sampling"
         if self.cov_type == "auto":
-            chosen = "design" if sampling else "cluster" if groups is not None else "model"
+            chosen = "design" if sampling else "cluster" if n_ways else "model"
         else:
             chosen = self.cov_type
-        if chosen == "cluster" and groups is None:
+        if chosen == "cluster" and not n_ways:
             raise ValueError("cov_type='cluster' needs the clusters: pass groups= to fit.")
         if chosen == "design" and not sampling:
             raise ValueError("cov_type='design' is for survey weights: set weight_type='sampling'.")
-        if chosen == "design" and groups is not None and np.ndim(groups) == 2 and np.shape(groups)[1] > 1:
+        if chosen == "design" and n_ways > 1:
             raise ValueError(
                 "Under sampling weights groups are the primary sampling units, one column; designs of several stages "
                 "are not available. For several ways of clustering set cov_type='cluster'."
             )
         return chosen
 
-    def _rows(self, X: np.ndarray, y: np.ndarray, groups: Any, sample_weight: Any, offset: Any) -> _Rows:
+    def _rows(self, X: np.ndarray, y: np.ndarray, encoded: list, sample_weight: Any, offset: Any) -> _Rows:
         """Validate the rows' metadata and leave out rows of weight zero."""
         weights, offset = check_weights(sample_weight, len(X)), check_offset(offset, len(X))
-        encoded = [] if groups is None else encode_factors(groups, len(X))
         factors = [codes for codes, _, _ in encoded]
         self.classes_, success = encode_binary(y, weights)
         n_units = len(encoded[0][1]) if encoded else len(X)
@@ -249,6 +252,14 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
             ridge = np.full(data.n_params, 1.0 / self.C)
             ridge[: data.fit_intercept] = 0.0
         options = {"firth": self.penalty == "firth", "max_iter": self.max_iter, "tol": self.tol}
+        if self.penalty is not None and data.fit_intercept:
+            # Far from zero, the penalised information has no digits left for the slopes: centre, the intercept is free.
+            basis = centred_basis(data.X)
+            centred = self._in_basis(data, basis)
+            try:
+                return maximise(centred, ridge=ridge, **options), basis
+            except SingularInformationError:
+                pass
         try:
             return maximise(data, ridge=ridge, **options), None
         except SingularInformationError:
@@ -298,7 +309,6 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         self.loglik_ = covariances.loglik
         self.n_iter_ = fit.n_iter
         self.converged_ = fit.converged
-        clustered = cov_type in ("cluster", "design")
         self._inference = FittedInference(
             names=names,
             estimate=params,
@@ -306,7 +316,9 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
             cov_type=cov_type,
             aliased=aliased,
             degrees_of_freedom={"design": float(n_present - n_estimable)},
-            residual_df=(n_present if clustered else rows.n_obs) - n_estimable,
+            residual_df={
+                kind: (n_present if kind in ("cluster", "design") else rows.n_obs) - n_estimable for kind in by_type
+            },
             n_obs=rows.n_obs,
             n_clusters=n_clusters,
         )
@@ -316,11 +328,10 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         self.separated_: list[str] = []
         if self.penalty is not None or no_separation_certified(fit.decrement, fit.information, squares):
             return
-        direction = separating_direction(data.X, (data.sign > 0).astype(float), fit_intercept=data.fit_intercept)
-        if direction is None:
+        infinite = infinite_features(data.X, (data.sign > 0).astype(float), fit_intercept=data.fit_intercept)
+        if not infinite.any():
             return
         features = self._parameter_names()[data.fit_intercept :]
-        infinite = np.abs(direction[data.fit_intercept :]) > 1e-7
         self.separated_ = [name for name, found in zip(features, infinite, strict=True) if found]
         self.converged_ = False
         notes.warn(separation_message(self.separated_, len(features)), SeparationWarning)
@@ -438,4 +449,5 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         accuracy : float
             Weighted share of labels predicted right.
         """
-        return accuracy_score(y, self.predict(X, offset=offset), sample_weight=sample_weight)
+        labels = self.predict(X, offset=offset)
+        return accuracy_score(y, labels, sample_weight=check_weights(sample_weight, len(labels)))

@@ -25,7 +25,7 @@ from skdep.logit.kernel import LogisticData, Summary
 __all__ = ["NewtonResult", "SingularInformationError", "maximise"]
 
 _ARMIJO = 1e-4
-_MOST_HALVINGS = 30
+_MOST_HALVINGS = 60
 # Rows from which iterations start at the estimate of a fraction of them, found in the same way: that saves passes.
 _SUBSAMPLE_FROM = 20_000
 _SUBSAMPLE_STEP = 8

@@ -26,12 +26,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, optimize
 
-from skdep.gee.working_correlation.base import LEAST_EIGENVALUE, Block, Moments, WorkingCorrelation
+from skdep.gee.working_correlation.base import (
+    LEAST_EIGENVALUE,
+    REPAIRED_EIGENVALUE,
+    Block,
+    Moments,
+    WorkingCorrelation,
+)
 
 __all__ = ["AR1"]
 
-# 1 - alpha^2 at the nearest two times is kept above the least eigenvalue allowed.
-_LARGEST = np.sqrt(1.0 - LEAST_EIGENVALUE)
+# Largest correlation at a typical lag: at 1 the working correlation is singular.
+_LARGEST = 1.0 - LEAST_EIGENVALUE
 # Explicit pairs beyond this many (of 24 bytes each) would need more memory than a moment estimator is worth.
 _MOST_PAIRS = 20_000_000
 # A time grid this many times larger than the data is not worth its transforms.
@@ -41,6 +47,7 @@ _SPARSEST_GRID = 16
 @dataclass(frozen=True, slots=True)
 class _Layout:
     gap: np.ndarray  # (n_rows,) time since the previous row of the cluster; inf for a cluster's first row
+    typical: float  # median gap, NaN where there are none
     lags: np.ndarray  # (n_lags,) distinct lags of the pairs used
     pairs: _Neighbours | _Grid | _Listed
 
@@ -112,11 +119,12 @@ class AR1(WorkingCorrelation):
         gap = np.full(block.clusters.n_rows, np.inf)
         gap[1:] = np.diff(block.time)
         gap[block.clusters.starts] = np.inf
-        if self.pairs == "all" or (self.pairs == "auto" and dof == "n"):
-            return _Layout(gap, *_all_pairs(block))
         later = np.flatnonzero(np.isfinite(gap))
+        typical = float(np.median(gap[later])) if later.size else np.nan
+        if self.pairs == "all" or (self.pairs == "auto" and dof == "n"):
+            return _Layout(gap, typical, *_all_pairs(block))
         lags, lag = np.unique(gap[later], return_inverse=True)
-        return _Layout(gap, lags, _Neighbours(later, lag, len(lags)))
+        return _Layout(gap, typical, lags, _Neighbours(later, lag, len(lags)))
 
     def pair_products(self, layout, values):
         """Return sums of products of pairs by lag."""
@@ -138,38 +146,53 @@ class AR1(WorkingCorrelation):
         correction = _correction(counts, moments)
         return _solve_moment_equation(lags, counts, correction * products / moments.scale, previous)
 
+    def repair(self, layouts, association):
+        """Take alpha off the bound 1, where residuals correlate more than any alpha allows."""
+        typical = float(np.nanmedian([layout.typical for layout in layouts])) if association else np.nan
+        if not np.abs(association) ** typical > 1.0 - 5.0 * LEAST_EIGENVALUE:
+            return association, 0.0
+        return _per_unit(1.0 - REPAIRED_EIGENVALUE, np.sign(association), typical), REPAIRED_EIGENVALUE
+
     def whiten(self, layout, association, values):
         """Subtract from each row what the row before predicts of it."""
         if association == 0.0:
             return values
-        rho = _power(association, layout.gap)
+        exponent = np.log(np.abs(association)) * layout.gap
+        rho = np.exp(exponent)
+        if association < 0.0:
+            rho[_is_odd(layout.gap)] *= -1.0
         result = values.copy()
         result[1:] -= rho[1:, None] * values[:-1]
-        result /= np.sqrt(1.0 - rho * rho)[:, None]
+        # 1 - rho^2 to full precision, however short the gap
+        result /= np.sqrt(-np.expm1(2.0 * exponent))[:, None]
         return result
 
     def problems(self, layouts, counts, moments, association):
         """Say when a correlation at the bound cannot be what the data say."""
         lags = np.unique(np.concatenate([layout.lags for layout in layouts]))
-        if association == 0.0 and len(lags) and not _may_be_negative(lags):
+        if association != 0.0 or not len(lags):
+            return []
+        if np.median(lags) < 0.01:
             return [
-                "alpha is 0, its least value where lags are not odd whole numbers: correlation over time may be "
-                "negative. Measure time in units of the shortest gap if visits are equally spaced."
+                f"alpha, the correlation at one unit of time, is 0 to rounding: times are mostly {np.median(lags):.2g} "
+                "units apart. Measure time in shorter units."
             ]
-        return []
+        if _may_be_negative(lags):
+            return []
+        return [
+            "alpha is 0, its least value where lags are not odd whole numbers: correlation over time may be negative. "
+            "Measure time in units of the shortest gap."
+        ]
 
 
-def _power(alpha: float, lag: np.ndarray) -> np.ndarray:
-    """Return alpha^lag, with the sign of a negative alpha by the parity of whole lags; 0 for an infinite lag."""
-    size = np.abs(alpha) ** lag
-    if alpha >= 0:
-        return size
-    return np.where(np.isfinite(lag) & (np.mod(np.where(np.isfinite(lag), lag, 0.0), 2.0) == 1.0), -size, size)
+def _is_odd(lag: np.ndarray) -> np.ndarray:
+    """Say which finite lags are odd whole numbers."""
+    return np.mod(np.where(np.isfinite(lag), lag, 0.0), 2.0) == 1.0
 
 
 def _may_be_negative(lags: np.ndarray) -> bool:
     """Say whether a negative alpha has a meaning: every lag whole, and some of them odd."""
-    return bool(np.all(lags == np.round(lags)) and np.any(np.mod(lags, 2.0) == 1.0))
+    return bool(np.all(lags == np.round(lags)) and np.any(_is_odd(lags)))
 
 
 def _correction(counts: np.ndarray, moments: Moments) -> float:
@@ -190,57 +213,66 @@ def _merge_lags(
 class _MomentEquation:
     """The sum of squares whose stationary points solve the moment equation.
 
-    Its variable theta has the sign of alpha and the size of the correlation at the shortest lag, whatever the unit of
-    time.
+    Its variable u >= 0 is the size of the correlation at a typical lag, whatever the unit of time; alpha has a sign.
     """
 
-    unit: float  # the shortest lag
     odd: np.ndarray  # (n_lags,) whether a lag is odd, so that a negative alpha makes it negative
-    steps: np.ndarray  # (n_lags,) lags in units of the shortest
+    steps: np.ndarray  # (n_lags,) lags in units of the typical one
     counts: np.ndarray
     sums: np.ndarray
 
-    def _signs(self, theta: float) -> np.ndarray:
-        return np.where(self.odd, -1.0, 1.0) if theta < 0 else np.ones_like(self.steps)
-
-    def objective(self, theta: float) -> float:
-        rho = self._signs(theta) * np.abs(theta) ** self.steps
+    def objective(self, u: float, sign: float) -> float:
+        rho = np.where(self.odd, sign, 1.0) * u**self.steps
         return float(np.dot(0.5 * self.counts * rho - self.sums, rho))
 
-    def slope(self, theta: float) -> float:
-        signs, size = self._signs(theta), np.abs(theta) ** (self.steps - 1.0)
-        rho = signs * size * np.abs(theta)
-        derivative = signs * self.steps * size * (-1.0 if theta < 0 else 1.0)
-        return float(np.dot(derivative, self.counts * rho - self.sums))
+    def slope(self, u: float, sign: float) -> float:
+        rho = np.where(self.odd, sign, 1.0) * u**self.steps
+        return float(np.dot(self.steps * rho / u, self.counts * rho - self.sums))
 
-    def minimise(self, lower: float, previous: float) -> float:
-        """Return the minimum over [lower, 1): near the previous one, else in the best cell of a grid."""
-        if previous != 0.0:
-            found = self._root(max(previous - 0.1, lower), min(previous + 0.1, _LARGEST))
+    def minimise(self, sign: float, near: float | None) -> float:
+        """Return the minimum over u in [0, 1) for one sign: near a point, if given, else in the best grid cell."""
+        if near is not None:
+            found = self._root(near - 0.1, near + 0.1, sign)
             if found is not None:
                 return found
-        grid = np.linspace(lower, _LARGEST, 41 if lower == 0.0 else 81)
-        best = int(np.argmin([self.objective(theta) for theta in grid]))
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-        found = self._root(low, high)
-        return float(min((low, high), key=self.objective)) if found is None else found
+        grid = np.linspace(0.0, _LARGEST, 41)
+        best = int(np.argmin([self.objective(u, sign) for u in grid]))
+        found = self._root(grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)], sign)
+        return float(grid[best]) if found is None else found
 
-    def _root(self, low: float, high: float) -> float | None:
-        if not self.slope(low) < 0.0 < self.slope(high):
+    def _root(self, low: float, high: float, sign: float) -> float | None:
+        low, high = max(low, 1e-12), min(high, _LARGEST)
+        if not self.slope(low, sign) < 0.0 < self.slope(high, sign):
             return None
-        return float(optimize.brentq(self.slope, low, high, xtol=1e-15, rtol=1e-14))
+        return float(optimize.brentq(self.slope, low, high, args=(sign,), xtol=1e-15, rtol=1e-14))
 
 
 def _solve_moment_equation(lags: np.ndarray, counts: np.ndarray, sums: np.ndarray, previous: float) -> float:
     """Return alpha from the lags of pairs, their numbers, and sums of residual products over phi."""
-    unit = float(lags.min())
-    lower = -_LARGEST if _may_be_negative(lags) else 0.0
+    unit = _typical_lag(lags, counts)
+    negative = _may_be_negative(lags)
     if len(lags) == 1:
-        theta = float(np.clip(sums[0] / counts[0], lower, _LARGEST))
-    else:
-        equation = _MomentEquation(unit, np.mod(lags, 2.0) == 1.0, lags / unit, counts, sums)
-        theta = equation.minimise(lower, float(np.sign(previous) * np.abs(previous) ** unit))
-    return float(np.sign(theta) * np.abs(theta) ** (1.0 / unit))
+        theta = float(np.clip(sums[0] / counts[0], -_LARGEST if negative else 0.0, _LARGEST))
+        return _per_unit(np.abs(theta), np.sign(theta), unit)
+    equation = _MomentEquation(_is_odd(lags), lags / unit, counts, sums)
+    found = []
+    for sign in (1.0, -1.0) if negative else (1.0,):
+        near = np.abs(previous) ** unit if np.sign(previous) == sign else None
+        u = equation.minimise(sign, near)
+        found.append((equation.objective(u, sign), u, sign))
+    _, u, sign = min(found)
+    return _per_unit(u, sign, unit)
+
+
+def _typical_lag(lags: np.ndarray, counts: np.ndarray) -> float:
+    """Return the median lag of pairs."""
+    shares = np.cumsum(counts)
+    return float(lags[np.searchsorted(shares, 0.5 * shares[-1])])
+
+
+def _per_unit(u: float, sign: float, unit: float) -> float:
+    """Return alpha, the correlation at one unit of time, from its size at a typical lag."""
+    return float(sign * u ** (1.0 / unit))
 
 
 def _all_pairs(block: Block) -> tuple[np.ndarray, _Grid | _Listed]:

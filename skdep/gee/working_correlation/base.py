@@ -18,8 +18,10 @@ from skdep.clusters import Clusters
 
 __all__ = ["Association", "Block", "Moments", "WorkingCorrelation", "shrinkage_to_positive_definite"]
 
-# Least eigenvalue of a working correlation that is left unrepaired.
+# A working correlation with an eigenvalue below the first limit is repaired; the repaired one has none below the
+# second. Were they equal, the inverse of a repaired matrix would weigh one direction a million times more than others.
 LEAST_EIGENVALUE = 1e-6
+REPAIRED_EIGENVALUE = 1e-2
 
 Association = Any
 """Parameters of a working correlation: a float, or a correlation matrix."""
@@ -87,7 +89,7 @@ class WorkingCorrelation:
         """Join the pair products of several blocks."""
         return np.sum(parts, axis=0)
 
-    def start(self) -> Association:
+    def start(self, layouts: Sequence[Any]) -> Association:
         """Return parameters that mean independence, with which iterations begin."""
         return 0.0
 
@@ -118,10 +120,10 @@ class WorkingCorrelation:
 
 
 def shrinkage_to_positive_definite(smallest: float) -> float:
-    """Return the least s for which (1 - s) R + s I has no eigenvalue under the limit, `smallest` being that of R."""
+    """Return the least s that makes (1 - s) R + s I positive definite by a margin; `smallest` is an eigenvalue of R."""
     if smallest >= LEAST_EIGENVALUE:
         return 0.0
-    return float((LEAST_EIGENVALUE - smallest) / (1.0 - smallest))
+    return float((REPAIRED_EIGENVALUE - smallest) / (1.0 - smallest))
 
 
 def corrected_counts(counts: np.ndarray, moments: Moments) -> np.ndarray:

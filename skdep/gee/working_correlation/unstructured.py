@@ -62,9 +62,9 @@ class Unstructured(WorkingCorrelation):
             block.clusters.codes, block.wave, block.clusters.n_clusters, block.n_waves, tuple(_size_buckets(block))
         )
 
-    def start(self):
-        """Return the number 0, which stands for the identity."""
-        return 0.0
+    def start(self, layouts):
+        """Return the identity."""
+        return np.eye(layouts[0].n_waves)
 
     def pair_products(self, layout, values):
         """Return the T x T sums of products of values at two times."""
@@ -92,8 +92,6 @@ class Unstructured(WorkingCorrelation):
 
     def whiten(self, layout, association, values):
         """Multiply by the inverse Cholesky factor of each cluster's pattern."""
-        if np.ndim(association) == 0:
-            return values
         result = np.empty_like(values)
         for bucket in layout.buckets:
             roots = np.linalg.inv(np.linalg.cholesky(_pattern_matrices(association, bucket.times)))
