@@ -13,6 +13,8 @@ __all__ = ["check_offset", "check_rows", "check_time", "check_weights", "numeric
 def numeric_rows(values: Any, n_rows: int, *, name: str) -> np.ndarray:
     """Return `values` as finite floats of shape (n_rows,), whatever they came as; a scalar is for every row."""
     try:
+        if np.iscomplexobj(values):
+            raise TypeError("complex numbers have no order")
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers: {error}") from error

@@ -161,8 +161,13 @@ def _check_frequencies(weights: np.ndarray, codes: np.ndarray, levels: np.ndarra
         row = int(np.flatnonzero(varying)[0])
         raise ValueError(
             "weight_type='frequency' counts clusters: weights must be constant within each, but differ in cluster "
-            f"{levels[codes[row]]!r}, first in row {row}. For weights of rows use weight_type='sampling'."
+            f"{_label(levels, codes[row])}, first in row {row}. For weights of rows use weight_type='sampling'."
         )
+
+
+def _label(levels: np.ndarray, number: int) -> str:
+    """Return a label as the user wrote it."""
+    return repr(levels[number : number + 1].tolist()[0])
 
 
 def _split_weights(
@@ -205,7 +210,7 @@ def _times_in_order(clusters: Clusters, time: np.ndarray | None, notes: FitNotes
         cluster = int(np.searchsorted(clusters.starts, row, side="right")) - 1
         raise ValueError(
             f"time is tied within clusters: {int(tied.sum())} rows repeat a time of their cluster, first cluster "
-            f"{clusters.levels[cluster]!r} at time {time[row]:g}. Each time may occur once in a cluster: are the "
+            f"{_label(clusters.levels, cluster)} at time {time[row]:g}. Each time may occur once in a cluster: are the "
             "groups too coarse (see skdep.interaction), or is a finer time needed?"
         )
     return time

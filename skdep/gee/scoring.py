@@ -23,12 +23,16 @@ import numpy as np
 
 from skdep._linalg import scaled_solve
 from skdep.families import Family
+from skdep.gee.acceleration import AndersonMixing
 from skdep.gee.working_correlation import Block, Independence, Moments, WorkingCorrelation
+from skdep.gee.working_correlation.base import LEAST_EIGENVALUE, REPAIRED_EIGENVALUE
 from skdep.links import Link
 
 __all__ = ["Evaluation", "GEEData", "Model", "ScoringResult", "score_sums", "solve"]
 
 _MOST_HALVINGS = 15
+_MOST_STALLED = 2
+_LEAST_RELAXATION = 1.0 / 16.0
 _ROUNDING = 32.0 * np.finfo(float).eps
 # Close enough for a start, and for the certificate that nothing is separated.
 _START_TOL = 1e-6
@@ -120,6 +124,7 @@ class _Equations:
 
     def __init__(self, data: GEEData, model: Model, structure: WorkingCorrelation, tol: float):
         self.data, self.model, self.structure, self.tol = data, model, structure, tol
+        self.limit, self.keeps_repairing = LEAST_EIGENVALUE, True
         self.n_subtracted = data.design.shape[1] if model.dof == "n-p" else 0
         self.layouts = tuple(structure.layout(block, model.dof) for _, block in data.blocks)
         self.root_mass = None if data.row_mass is None else np.sqrt(data.row_mass)
@@ -160,6 +165,11 @@ class _Equations:
             return None
         return Evaluation(beta, mu, factor, residual, scale, association, shrinkage, bread, score)
 
+    def again(self, at: Evaluation) -> Evaluation:
+        """Evaluate at the same beta once more, under the limit as it is now."""
+        evaluation = self.at(at.beta, at.association)
+        return at if evaluation is None else evaluation
+
     def _scale(self, residual: np.ndarray) -> float:
         if self.model.scale is not None:
             return self.model.scale
@@ -174,7 +184,11 @@ class _Equations:
         products = self._pair_products(values)
         moments = Moments(scale, self.n_subtracted)
         estimate = self.structure.estimate(self.layouts, products, self.pair_counts, moments, previous)
-        return self.structure.repair(self.layouts, estimate)
+        repaired, shrinkage = self.structure.repair(self.layouts, estimate, self.limit)
+        if shrinkage > 0.0 and self.keeps_repairing:
+            # from now on eigenvalues move continuously, not back and forth over the limit
+            self.limit = REPAIRED_EIGENVALUE
+        return repaired, shrinkage
 
     def _sums(self, factor: np.ndarray, residual: np.ndarray, association: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return B and U, added up over blocks."""
@@ -228,24 +242,46 @@ def _decrement(equations: _Equations, at: Evaluation) -> tuple[np.ndarray, float
 def _iterate(
     equations: _Equations, at: Evaluation, *, max_iter: int, tol: float
 ) -> tuple[Evaluation, int, bool, float]:
-    """Take scoring steps until the next one is short; return where, how many, whether converged, the last decrement."""
+    """Take scoring steps until the next one is short; return where, how many, whether converged, the last decrement.
+
+    Where the decrement stops falling, beta and the association chase each other: then steps are accelerated if that
+    helps, and shorter if it does not.
+    """
     step, decrement = _decrement(equations, at)
+    best, n_stalled, relaxation = decrement, 0, 1.0
+    memory = AndersonMixing(most=len(step))
     for n_iter in range(max_iter):
         if decrement <= tol:
             return at, n_iter, True, decrement
-        length = 1.0
-        candidate = None
-        for _ in range(_MOST_HALVINGS):
-            candidate = equations.at(at.beta + length * step, at.association)
-            if candidate is not None:
-                new_step, new_decrement = _decrement(equations, candidate)
-                if new_decrement <= _MOST_GROWTH * decrement:
-                    break
-            length *= 0.5
-        if candidate is None:
+        if n_stalled == _MOST_STALLED:
+            relaxation, n_stalled, memory = max(0.5 * relaxation, _LEAST_RELAXATION), 0, AndersonMixing(most=len(step))
+        found = None
+        if relaxation < 1.0:
+            memory.remember(at.beta, step)
+            found = _search(equations, at, memory.suggest(at.bread), decrement, halvings=1)
+        found = found or _search(equations, at, relaxation * step, _MOST_GROWTH * decrement)
+        found = found or _search(equations, at, relaxation * step, np.inf)
+        if found is None:
             return at, n_iter, False, decrement
-        at, step, decrement = candidate, new_step, new_decrement
+        at, step, decrement = found
+        n_stalled = 0 if decrement < best else n_stalled + 1
+        best = min(best, decrement)
     return at, max_iter, decrement <= tol, decrement
+
+
+def _search(
+    equations: _Equations, at: Evaluation, direction: np.ndarray, most: float, *, halvings: int = _MOST_HALVINGS
+) -> tuple[Evaluation, np.ndarray, float] | None:
+    """Halve a step until means are in their range and the decrement is at most `most`; None if it never is."""
+    length = 1.0
+    for _ in range(halvings):
+        candidate = equations.at(at.beta + length * direction, at.association)
+        if candidate is not None:
+            step, decrement = _decrement(equations, candidate)
+            if decrement <= most:
+                return candidate, step, decrement
+        length *= 0.5
+    return None
 
 
 def solve(
@@ -294,6 +330,13 @@ def solve(
     first = equations.at(at.beta, structure.start(equations.layouts))
     assert first is not None  # means are those of the start
     at, n_iter, converged, decrement = _iterate(equations, first, max_iter=max_iter - n_start, tol=tol)
+    if at.shrinkage > 0.0:
+        # a correlation that needed repair on the way may need none at the end
+        equations.limit, equations.keeps_repairing = LEAST_EIGENVALUE, False
+        left = max_iter - n_start - n_iter
+        without, n_more, found, last = _iterate(equations, equations.again(at), max_iter=left, tol=tol)
+        if found and without.shrinkage == 0.0:
+            at, n_iter, converged, decrement = without, n_iter + n_more, True, last
     n_iter = max(n_start + n_iter, 1)
     result = ScoringResult(at, n_iter, converged, decrement, equations.layouts, equations.pair_counts)
     return result, start
@@ -321,17 +364,16 @@ def _first_beta(data: GEEData, model: Model) -> np.ndarray | None:
     return scaled_solve(np.dot(weighted.T, weighted), np.dot(weighted.T, root * response))
 
 
-def _inside(mean: float, lower: float, upper: float) -> float:
-    """Return the mean if it is inside the range, else some mean that is."""
-    if lower < mean < upper:
-        return mean
-    return 0.5 * (lower + upper) if np.isfinite(upper) else lower + 1.0
-
-
 def _constant_start(independent: _Equations) -> Evaluation:
     """Start from coefficients that come nearest to one common mean for all rows."""
     data, link = independent.data, independent.model.link
-    mean = _inside(float(np.average(data.y, weights=data.row_mass)), *link.mean_range)
+    mean = float(np.average(data.y, weights=data.row_mass))
+    lower, upper = link.mean_range
+    if not lower < mean < upper:
+        raise ValueError(
+            f"y has mean {mean:.4g}, but link {link.name!r} has means between {lower:g} and {upper:g} only: choose "
+            "another link."
+        )
     eta = np.full(len(data.y), link.link(np.array([mean]))[0])
     if data.offset is not None:
         eta -= data.offset

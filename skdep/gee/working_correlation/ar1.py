@@ -146,10 +146,10 @@ class AR1(WorkingCorrelation):
         correction = _correction(counts, moments)
         return _solve_moment_equation(lags, counts, correction * products / moments.scale, previous)
 
-    def repair(self, layouts, association):
+    def repair(self, layouts, association, limit=LEAST_EIGENVALUE):
         """Take alpha off the bound 1, where residuals correlate more than any alpha allows."""
         typical = float(np.nanmedian([layout.typical for layout in layouts])) if association else np.nan
-        if not np.abs(association) ** typical > 1.0 - 5.0 * LEAST_EIGENVALUE:
+        if not np.abs(association) ** typical > 1.0 - 5.0 * limit:
             return association, 0.0
         return _per_unit(1.0 - REPAIRED_EIGENVALUE, np.sign(association), typical), REPAIRED_EIGENVALUE
 
@@ -174,8 +174,8 @@ class AR1(WorkingCorrelation):
             return []
         if np.median(lags) < 0.01:
             return [
-                f"alpha, the correlation at one unit of time, is 0 to rounding: times are mostly {np.median(lags):.2g} "
-                "units apart. Measure time in shorter units."
+                f"alpha is too small at one unit of time to be a number: times are mostly {np.median(lags):.2g} units "
+                "apart. Measure time in a shorter unit."
             ]
         if _may_be_negative(lags):
             return []

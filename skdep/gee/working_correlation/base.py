@@ -16,7 +16,7 @@ import numpy as np
 
 from skdep.clusters import Clusters
 
-__all__ = ["Association", "Block", "Moments", "WorkingCorrelation", "shrinkage_to_positive_definite"]
+__all__ = ["Association", "Block", "Moments", "WorkingCorrelation", "share_kept"]
 
 # A working correlation with an eigenvalue below the first limit is repaired; the repaired one has none below the
 # second. Were they equal, the inverse of a repaired matrix would weigh one direction a million times more than others.
@@ -104,8 +104,13 @@ class WorkingCorrelation:
         """Return parameters from merged products of residuals and of masses."""
         raise NotImplementedError
 
-    def repair(self, layouts: Sequence[Any], association: Association) -> tuple[Association, float]:
-        """Return parameters whose correlations are positive definite, and the share of shrinkage that took."""
+    def repair(
+        self, layouts: Sequence[Any], association: Association, limit: float = LEAST_EIGENVALUE
+    ) -> tuple[Association, float]:
+        """Return parameters whose correlations are positive definite, and the share of shrinkage that took.
+
+        Correlations with an eigenvalue below `limit` are repaired.
+        """
         return association, 0.0
 
     def whiten(self, layout: Any, association: Association, values: np.ndarray) -> np.ndarray:
@@ -119,11 +124,14 @@ class WorkingCorrelation:
         return []
 
 
-def shrinkage_to_positive_definite(smallest: float) -> float:
-    """Return the least s that makes (1 - s) R + s I positive definite by a margin; `smallest` is an eigenvalue of R."""
-    if smallest >= LEAST_EIGENVALUE:
-        return 0.0
-    return float((REPAIRED_EIGENVALUE - smallest) / (1.0 - smallest))
+def share_kept(smallest: float, limit: float = LEAST_EIGENVALUE) -> float:
+    """Return the largest share k for which k R + (1 - k) I is positive definite by a margin.
+
+    `smallest` is the least eigenvalue of R; where it is no less than `limit`, R needs no repair and the share is 1.
+    """
+    if smallest >= limit:
+        return 1.0
+    return float((1.0 - REPAIRED_EIGENVALUE) / (1.0 - smallest))
 
 
 def corrected_counts(counts: np.ndarray, moments: Moments) -> np.ndarray:

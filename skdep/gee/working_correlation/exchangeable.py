@@ -15,9 +15,10 @@ from __future__ import annotations
 import numpy as np
 
 from skdep.gee.working_correlation.base import (
+    LEAST_EIGENVALUE,
     WorkingCorrelation,
     corrected_counts,
-    shrinkage_to_positive_definite,
+    share_kept,
 )
 
 __all__ = ["Exchangeable"]
@@ -34,6 +35,8 @@ class Exchangeable(WorkingCorrelation):
 
     def pair_products(self, layout, values):
         """Return the sum over all pairs, by (sum v)^2 = sum v^2 + 2 sum over pairs."""
+        if layout.n_clusters == layout.n_rows:
+            return np.zeros(1)  # no pairs: the difference below would be rounding
         return np.array([0.5 * (np.sum(layout.sum(values) ** 2) - values @ values)])
 
     def estimate(self, layouts, products, counts, moments, previous):
@@ -42,14 +45,14 @@ class Exchangeable(WorkingCorrelation):
             return 0.0
         return float(products[0] / (moments.scale * corrected_counts(counts, moments)[0]))
 
-    def repair(self, layouts, association):
+    def repair(self, layouts, association, limit=LEAST_EIGENVALUE):
         """Keep alpha inside (-1 / (n - 1), 1), n the largest cluster."""
         largest = max(int(clusters.sizes.max()) for clusters in layouts)
         if largest == 1:
             return association, 0.0
         smallest = min(1.0 - association, 1.0 + (largest - 1) * association)
-        shrinkage = shrinkage_to_positive_definite(smallest)
-        return (1.0 - shrinkage) * association, shrinkage
+        kept = share_kept(smallest, limit)
+        return kept * association, 1.0 - kept
 
     def whiten(self, layout, association, values):
         """Shrink towards cluster means."""

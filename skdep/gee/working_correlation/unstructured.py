@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from skdep.gee.working_correlation.base import (
+    LEAST_EIGENVALUE,
     Block,
     WorkingCorrelation,
     corrected_counts,
-    shrinkage_to_positive_definite,
+    share_kept,
 )
 
 __all__ = ["Unstructured"]
@@ -80,15 +81,15 @@ class Unstructured(WorkingCorrelation):
         np.fill_diagonal(correlation, 1.0)
         return 0.5 * (correlation + correlation.T)
 
-    def repair(self, layouts, association):
+    def repair(self, layouts, association, limit=LEAST_EIGENVALUE):
         """Shrink towards the identity until every observed pattern's matrix is positive definite."""
         smallest = min(
             float(np.linalg.eigvalsh(_pattern_matrices(association, bucket.times))[:, 0].min())
             for layout in layouts
             for bucket in layout.buckets
         )
-        shrinkage = shrinkage_to_positive_definite(smallest)
-        return (1.0 - shrinkage) * association + shrinkage * np.eye(len(association)), shrinkage
+        kept = share_kept(smallest, limit)
+        return kept * association + (1.0 - kept) * np.eye(len(association)), 1.0 - kept
 
     def whiten(self, layout, association, values):
         """Multiply by the inverse Cholesky factor of each cluster's pattern."""
