@@ -83,9 +83,11 @@ class Family:
         return bool(np.isfinite(mu).all() and (mu >= self.lower).all() and (mu <= self.upper).all())
 
     def check_outcome(self, y: np.ndarray, weights: np.ndarray | None = None) -> None:
-        """Raise ValueError, naming the first row, if an outcome is outside the range of the family."""
+        """Raise ValueError, naming the first row, if an outcome of positive weight is outside the family's range."""
         below = y <= self.lower if self.open_below else y < self.lower
         outside = below | (y > self.upper)
+        if weights is not None:
+            outside &= weights > 0
         if outside.any():
             row = int(np.flatnonzero(outside)[0])
             left = "(" if self.open_below else "["

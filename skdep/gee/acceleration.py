@@ -35,14 +35,22 @@ class AndersonMixing:
         self.betas = [*self.betas[-self.most :], beta]
         self.steps = [*self.steps[-self.most :], step]
 
-    def suggest(self, bread: np.ndarray) -> np.ndarray:
-        """Return the step from the last beta that the memory suggests; `bread` (p, p) gives lengths their metric."""
+    def suggest(self, bread: np.ndarray) -> np.ndarray | None:
+        """Return the step from the last beta that the memory suggests, None if it cannot tell.
+
+        `bread` (p, p) gives lengths their metric.
+        """
         step = self.steps[-1]
         if len(self.betas) < 2:
-            return step
+            return None
         beta_differences = np.diff(np.column_stack(self.betas), axis=1)
         step_differences = np.diff(np.column_stack(self.steps), axis=1)
         values, vectors = np.linalg.eigh(bread)
         root = (vectors * np.sqrt(np.maximum(values, 0.0))).T
-        weights = np.linalg.lstsq(root @ step_differences, root @ step, rcond=1e-8)[0]
-        return step - (beta_differences + step_differences) @ weights
+        with np.errstate(over="ignore", invalid="ignore"):
+            left, right = root @ step_differences, root @ step
+            if not (np.isfinite(left).all() and np.isfinite(right).all()):
+                return None
+            weights = np.linalg.lstsq(left, right, rcond=1e-8)[0]
+            suggested = step - (beta_differences + step_differences) @ weights
+        return suggested if np.isfinite(suggested).all() else None

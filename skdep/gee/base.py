@@ -79,7 +79,7 @@ class BaseGEE(DependentDataEstimator):
             self._store(data, rows, basis, structure, result, notes)
         if isinstance(family, Binomial):
             self._check_separation(data, rows, start, notes)
-        self._check_scoring(rows, structure, result, notes)
+        self._check_scoring(rows, structure, result, start, notes)
         self._describe(rows, structure, notes)
 
     def _full_rank_data(self, rows: GEERows) -> tuple[GEEData, Basis | None]:
@@ -117,7 +117,7 @@ class BaseGEE(DependentDataEstimator):
         self._set_coefficients(params)
         self.covariance_ = by_type[self.cov_type]
         self.scale_ = at.scale
-        self.association_ = at.association
+        self.association_ = structure.report(result.layouts, at.association)
         self.correlation_shrinkage_ = at.shrinkage
         self.n_clusters_ = rows.n_clusters
         self.n_iter_ = result.n_iter
@@ -158,25 +158,40 @@ class BaseGEE(DependentDataEstimator):
         self.converged_ = False
         notes.warn(separation_message(named, len(features)), SeparationWarning)
 
+    def _check_vanishing_means(
+        self, rows: GEERows, result: ScoringResult, start: ScoringResult, notes: FitNotes
+    ) -> None:
+        """Look for means of 0 under independence and at the end: they mean infinite coefficients."""
+        if not self._family.counts:
+            return
+        least = 1e-12 * np.mean(rows.y)
+        vanishing = (result.at.mu < least) | (start.at.mu < least)
+        if vanishing.any():
+            self.converged_ = False
+            notes.warn(
+                f"{int(vanishing.sum())} fitted means are 0 to rounding: some coefficients are infinite. Drop or merge "
+                "the features whose rows have outcomes of 0 only.",
+                ConvergenceWarning,
+            )
+
     def _check_scoring(
-        self, rows: GEERows, structure: WorkingCorrelation, result: ScoringResult, notes: FitNotes
+        self,
+        rows: GEERows,
+        structure: WorkingCorrelation,
+        result: ScoringResult,
+        start: ScoringResult,
+        notes: FitNotes,
     ) -> None:
         """Warn of whatever went wrong in the iterations."""
         at = result.at
         if not result.converged:
             notes.warn(
-                f"{type(self).__name__} did not converge in {self.max_iter} iterations: the next step would be "
+                f"{type(self).__name__} did not converge in {result.n_iter} iterations: the next step would be "
                 f"{result.decrement * np.sqrt(len(rows.y)):.2g} standard errors. Raise max_iter, or use a simpler "
                 "working correlation.",
                 ConvergenceWarning,
             )
-        vanishing = at.mu < 1e-12 * np.mean(rows.y)
-        if result.converged and self._family.counts and vanishing.any():
-            notes.warn(
-                f"{int(vanishing.sum())} fitted means are 0 to rounding: some coefficients are infinite. Drop or "
-                "merge the features whose rows have outcomes of 0 only.",
-                ConvergenceWarning,
-            )
+        self._check_vanishing_means(rows, result, start, notes)
         if at.shrinkage > 0:
             notes.warn(
                 f"The estimated working correlation ({structure.name}) was not positive definite; it was shrunk "

@@ -64,7 +64,8 @@ class GEERegressor(RegressorMixin, BaseGEE):
     scale_ : float
         Scale phi.
     association_ : float or ndarray of shape (n_times, n_times)
-        Parameter alpha of the working correlation, or the whole matrix of an unstructured one.
+        Parameter alpha of the working correlation, or the whole matrix of an unstructured one, which is positive
+        definite on the times that occur together.
     correlation_shrinkage_ : float
         By how much the working correlation was shrunk towards independence to be positive definite; mostly 0.
     times_ : ndarray of shape (n_times,)
@@ -178,7 +179,7 @@ class GEERegressor(RegressorMixin, BaseGEE):
         X, y = check_rows(self, X, y, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
         family = get_family(self.family)
-        family.check_outcome(y)
+        family.check_outcome(y, check_weights(sample_weight, len(y)))
         self._fit_equations(X, y, family, groups=groups, sample_weight=sample_weight, offset=offset, time=time)
         return self
 
@@ -230,7 +231,7 @@ class GEERegressor(RegressorMixin, BaseGEE):
         mu = self._mean(X, offset)
         y = numeric_rows(y, len(mu), name="y")
         weights = check_weights(sample_weight, len(y))
-        self._family.check_outcome(y)
+        self._family.check_outcome(y, weights)
         mean = self._family.clip(np.full(len(y), np.average(y, weights=weights)))
         null = float(np.average(self._family.deviance(y, mean), weights=weights))
         deviance = float(np.average(self._family.deviance(y, self._family.clip(mu)), weights=weights))
@@ -281,7 +282,8 @@ class GEEClassifier(ClassifierMixin, BaseGEE):
     scale_ : float
         Scale phi.
     association_ : float or ndarray of shape (n_times, n_times)
-        Parameter alpha of the working correlation, or the whole matrix of an unstructured one.
+        Parameter alpha of the working correlation, or the whole matrix of an unstructured one, which is positive
+        definite on the times that occur together.
     correlation_shrinkage_ : float
         By how much the working correlation was shrunk towards independence to be positive definite; mostly 0.
     times_ : ndarray of shape (n_times,)

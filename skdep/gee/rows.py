@@ -112,10 +112,9 @@ def prepare_rows(
     weights, counts = _split_weights(weights, clusters, weight_type, structure, notes)
     wave, waves = _number_times(time) if structure.needs_waves and time is not None else (None, None)
     ordered = clusters.in_order()
-    blocks = tuple(
-        (rows, _block(part, rows, time if structure.needs_time else None, wave, waves))
-        for rows, part in ordered.blocks(_BLOCK_ROWS)
-    )
+    time = time if structure.needs_time else None
+    unit = 1.0 if time is None else _typical_gap(clusters, time)
+    blocks = tuple((rows, _block(part, rows, time, wave, waves, unit)) for rows, part in ordered.blocks(_BLOCK_ROWS))
     return GEERows(
         X=order(X),
         y=order(y),
@@ -230,12 +229,24 @@ def _number_times(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return wave, waves
 
 
+def _typical_gap(clusters: Clusters, time: np.ndarray) -> float:
+    """Return the median time between neighbouring rows of a cluster; 1 where there are none."""
+    gaps = np.delete(np.diff(time), clusters.starts[1:] - 1)
+    return float(np.median(gaps)) if gaps.size else 1.0
+
+
 def _block(
-    clusters: Clusters, rows: slice, time: np.ndarray | None, wave: np.ndarray | None, waves: np.ndarray | None
+    clusters: Clusters,
+    rows: slice,
+    time: np.ndarray | None,
+    wave: np.ndarray | None,
+    waves: np.ndarray | None,
+    time_unit: float,
 ) -> Block:
     return Block(
         clusters=clusters,
         time=None if time is None else time[rows],
         wave=None if wave is None else wave[rows],
         n_waves=0 if waves is None else len(waves),
+        time_unit=time_unit,
     )

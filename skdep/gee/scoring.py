@@ -258,7 +258,9 @@ def _iterate(
         found = None
         if relaxation < 1.0:
             memory.remember(at.beta, step)
-            found = _search(equations, at, memory.suggest(at.bread), decrement, halvings=1)
+            suggested = memory.suggest(at.bread)
+            if suggested is not None:
+                found = _search(equations, at, suggested, decrement, halvings=1)
         found = found or _search(equations, at, relaxation * step, _MOST_GROWTH * decrement)
         found = found or _search(equations, at, relaxation * step, np.inf)
         if found is None:

@@ -47,7 +47,7 @@ _SPARSEST_GRID = 16
 @dataclass(frozen=True, slots=True)
 class _Layout:
     gap: np.ndarray  # (n_rows,) time since the previous row of the cluster; inf for a cluster's first row
-    typical: float  # median gap, NaN where there are none
+    time_unit: float  # the association is the correlation of rows so far apart
     lags: np.ndarray  # (n_lags,) distinct lags of the pairs used
     pairs: _Neighbours | _Grid | _Listed
 
@@ -103,6 +103,11 @@ class AR1(WorkingCorrelation):
     pairs : {"auto", "neighbours", "all"}, default="auto"
         Pairs of rows that estimate alpha. ``"auto"`` is neighbouring rows with ``dof="n-p"``, as SAS does, and all
         pairs with ``dof="n"``, as geepack does.
+
+    Notes
+    -----
+    Over all pairs the moment equation can have several solutions: the first is the best of a grid, later ones follow it
+    while coefficients change.
     """
 
     pairs: str = "auto"
@@ -120,11 +125,10 @@ class AR1(WorkingCorrelation):
         gap[1:] = np.diff(block.time)
         gap[block.clusters.starts] = np.inf
         later = np.flatnonzero(np.isfinite(gap))
-        typical = float(np.median(gap[later])) if later.size else np.nan
         if self.pairs == "all" or (self.pairs == "auto" and dof == "n"):
-            return _Layout(gap, typical, *_all_pairs(block))
+            return _Layout(gap, block.time_unit, *_all_pairs(block))
         lags, lag = np.unique(gap[later], return_inverse=True)
-        return _Layout(gap, typical, lags, _Neighbours(later, lag, len(lags)))
+        return _Layout(gap, block.time_unit, lags, _Neighbours(later, lag, len(lags)))
 
     def pair_products(self, layout, values):
         """Return sums of products of pairs by lag."""
@@ -144,20 +148,20 @@ class AR1(WorkingCorrelation):
         if len(layouts) > 1:
             lags, counts, products = _merge_lags(lags, counts, products)
         correction = _correction(counts, moments)
-        return _solve_moment_equation(lags, counts, correction * products / moments.scale, previous)
+        sums = correction * products / moments.scale
+        return _solve_moment_equation(lags, counts, sums, previous, layouts[0].time_unit)
 
     def repair(self, layouts, association, limit=LEAST_EIGENVALUE):
         """Take alpha off the bound 1, where residuals correlate more than any alpha allows."""
-        typical = float(np.nanmedian([layout.typical for layout in layouts])) if association else np.nan
-        if not np.abs(association) ** typical > 1.0 - 5.0 * limit:
+        if np.abs(association) < 1.0 - 5.0 * limit:
             return association, 0.0
-        return _per_unit(1.0 - REPAIRED_EIGENVALUE, np.sign(association), typical), REPAIRED_EIGENVALUE
+        return float(np.sign(association) * (1.0 - REPAIRED_EIGENVALUE)), REPAIRED_EIGENVALUE
 
     def whiten(self, layout, association, values):
         """Subtract from each row what the row before predicts of it."""
         if association == 0.0:
             return values
-        exponent = np.log(np.abs(association)) * layout.gap
+        exponent = np.log(np.abs(association)) * (layout.gap / layout.time_unit)
         rho = np.exp(exponent)
         if association < 0.0:
             rho[_is_odd(layout.gap)] *= -1.0
@@ -167,17 +171,19 @@ class AR1(WorkingCorrelation):
         result /= np.sqrt(-np.expm1(2.0 * exponent))[:, None]
         return result
 
+    def report(self, layouts, association):
+        """Return alpha, the correlation at one unit of time."""
+        return _rescaled(association, 1.0 / layouts[0].time_unit)
+
     def problems(self, layouts, counts, moments, association):
-        """Say when a correlation at the bound cannot be what the data say."""
-        lags = np.unique(np.concatenate([layout.lags for layout in layouts]))
-        if association != 0.0 or not len(lags):
-            return []
-        if np.median(lags) < 0.01:
+        """Say when alpha cannot be what the data say."""
+        if association != 0.0 and self.report(layouts, association) == 0.0:
             return [
-                f"alpha is too small at one unit of time to be a number: times are mostly {np.median(lags):.2g} units "
-                "apart. Measure time in a shorter unit."
+                f"alpha is too small at one unit of time to be a number: rows are mostly {layouts[0].time_unit:.2g} "
+                "units apart. The fit is right; measure time in a shorter unit to see alpha."
             ]
-        if _may_be_negative(lags):
+        lags = np.unique(np.concatenate([layout.lags for layout in layouts]))
+        if association != 0.0 or not len(lags) or _may_be_negative(lags):
             return []
         return [
             "alpha is 0, its least value where lags are not odd whole numbers: correlation over time may be negative. "
@@ -247,21 +253,23 @@ class _MomentEquation:
         return float(optimize.brentq(self.slope, low, high, args=(sign,), xtol=1e-15, rtol=1e-14))
 
 
-def _solve_moment_equation(lags: np.ndarray, counts: np.ndarray, sums: np.ndarray, previous: float) -> float:
-    """Return alpha from the lags of pairs, their numbers, and sums of residual products over phi."""
+def _solve_moment_equation(
+    lags: np.ndarray, counts: np.ndarray, sums: np.ndarray, previous: float, time_unit: float = 1.0
+) -> float:
+    """Return the correlation at `time_unit` from the lags of pairs, their numbers, and residual products over phi."""
     unit = _typical_lag(lags, counts)
     negative = _may_be_negative(lags)
     if len(lags) == 1:
         theta = float(np.clip(sums[0] / counts[0], -_LARGEST if negative else 0.0, _LARGEST))
-        return _per_unit(np.abs(theta), np.sign(theta), unit)
+        return _rescaled(theta, time_unit / unit)
     equation = _MomentEquation(_is_odd(lags), lags / unit, counts, sums)
     found = []
     for sign in (1.0, -1.0) if negative else (1.0,):
-        near = np.abs(previous) ** unit if np.sign(previous) == sign else None
+        near = np.abs(previous) ** (unit / time_unit) if np.sign(previous) == sign else None
         u = equation.minimise(sign, near)
         found.append((equation.objective(u, sign), u, sign))
     _, u, sign = min(found)
-    return _per_unit(u, sign, unit)
+    return _rescaled(sign * u, time_unit / unit)
 
 
 def _typical_lag(lags: np.ndarray, counts: np.ndarray) -> float:
@@ -270,9 +278,9 @@ def _typical_lag(lags: np.ndarray, counts: np.ndarray) -> float:
     return float(lags[np.searchsorted(shares, 0.5 * shares[-1])])
 
 
-def _per_unit(u: float, sign: float, unit: float) -> float:
-    """Return alpha, the correlation at one unit of time, from its size at a typical lag."""
-    return float(sign * u ** (1.0 / unit))
+def _rescaled(correlation: float, times: float) -> float:
+    """Return the correlation at a lag `times` as long; its sign is that of alpha, not by parity."""
+    return float(np.sign(correlation) * np.abs(correlation) ** times)
 
 
 def _all_pairs(block: Block) -> tuple[np.ndarray, _Grid | _Listed]:

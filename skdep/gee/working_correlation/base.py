@@ -41,12 +41,16 @@ class Block:
         Number of each time among all distinct times of the data.
     n_waves : int
         Number of distinct times of the data.
+    time_unit : float
+        A typical gap between times of a cluster, the same for all blocks: a unit in which no correlation under- or
+        overflows.
     """
 
     clusters: Clusters
     time: np.ndarray | None
     wave: np.ndarray | None
     n_waves: int
+    time_unit: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class WorkingCorrelation:
     """A model of the correlation within clusters; subclass it to use your own.
 
     A subclass implements `layout`, `pair_products`, `estimate` and `whiten`, and where its correlations can fail to be
-    positive definite `repair`.
+    positive definite `repair`. A structure without parameters returns no pair products; then, and where phi is 0, its
+    association is always that of `start`.
     """
 
     name: ClassVar[str] = ""
@@ -116,6 +121,10 @@ class WorkingCorrelation:
     def whiten(self, layout: Any, association: Association, values: np.ndarray) -> np.ndarray:
         """Multiply each cluster's rows of values (n_rows, m) by a root C of R^(-1): C'C = R^(-1)."""
         raise NotImplementedError
+
+    def report(self, layouts: Sequence[Any], association: Association) -> Association:
+        """Return the parameters as users see them."""
+        return association
 
     def problems(
         self, layouts: Sequence[Any], counts: np.ndarray, moments: Moments, association: Association

@@ -1,0 +1,178 @@
+"""Every estimator that the common tests know: a new one joins by a line in `CASES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import sklearn
+from sklearn.base import BaseEstimator, clone
+
+from skdep import GEEClassifier, GEERegressor, LogitRegressor
+
+# How many checks `estimator_checks_generator` yields, by minor version of scikit-learn and kind. A version that is not
+# listed must reach the floor: fewer would mean that a tag or a skip ended the list early.
+N_CHECKS = {"1.9": {"classifier": 63, "regressor": 59}}
+LEAST_CHECKS = {"classifier": 50, "regressor": 45}
+
+# Checks that skip themselves, whatever the estimator: this one does unless SCIPY_ARRAY_API=1 is set.
+SKIPPED_CHECKS = {"check_array_api_input"}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of clustered data in random order, with every kind of metadata; `n_rows` is the length of all arrays."""
+
+    X: np.ndarray
+    y: np.ndarray
+    groups: np.ndarray
+    time: np.ndarray
+    offset: np.ndarray
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.y)
+
+    def take(self, rows: Any) -> Rows:
+        """Return some rows, in the order asked for."""
+        return Rows(*(part[rows] for part in (self.X, self.y, self.groups, self.time, self.offset)))
+
+    def but(self, **changes: Any) -> Rows:
+        """Return the same with some parts replaced."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An estimator and what the common tests must know about it."""
+
+    estimator: BaseEstimator
+    kind: str  # "classifier" or "regressor"
+    data: Callable[[], Rows]
+    weights: str  # integer weights repeat "rows" of the same group or whole "clusters"; or weights are "sampling" ones
+    cov_types: tuple[str, ...]  # available where groups are given
+    needs_time: bool = False  # whether the fit depends on the order of rows, unless times are given
+    metadata: tuple[str, ...] = ("groups", "offset", "time")  # what fit takes besides sample_weight
+    scale_equivariant: bool = True  # whether rescaling a feature rescales its coefficient
+    no_sklearn_checks: str = ""  # why scikit-learn's checks cannot be run, if they cannot
+    expected_failed_checks: dict[str, str] = field(default_factory=dict)  # name of the check -> why it must fail
+
+    @property
+    def name(self) -> str:
+        """The estimator with its parameters, without spaces."""
+        return repr(self.estimator).replace(" ", "").replace("\n", "")
+
+    @property
+    def n_checks(self) -> tuple[int, bool]:
+        """Number of scikit-learn's checks, and whether that is exact."""
+        minor = ".".join(sklearn.__version__.split(".")[:2])
+        return (N_CHECKS[minor][self.kind], True) if minor in N_CHECKS else (LEAST_CHECKS[self.kind], False)
+
+    def unfitted(self, **params: Any) -> Any:
+        """Return a fresh estimator, with some parameters set."""
+        return clone(self.estimator).set_params(**params)
+
+    def fit(self, rows: Rows, *, sample_weight: Any = None, estimator: Any = None, **metadata: Any) -> Any:
+        """Fit to the rows with all metadata that the estimator takes; keywords override."""
+        given = {key: getattr(rows, key) for key in self.metadata} | metadata
+        return (estimator or self.unfitted()).fit(rows.X, rows.y, sample_weight=sample_weight, **given)
+
+    def sample_weight(self, rows: Rows) -> np.ndarray:
+        """Return weights of the kind that the estimator takes; none is zero."""
+        rng = np.random.default_rng(5)
+        if self.weights == "sampling":
+            return rng.uniform(0.5, 3.0, rows.n_rows)
+        if self.weights == "rows":
+            return rng.integers(1, 4, rows.n_rows).astype(float)
+        levels, codes = np.unique(rows.groups, return_inverse=True)
+        return rng.integers(1, 4, len(levels))[codes].astype(float)
+
+
+@cache
+def _design(n_clusters: int = 150, seed: int = 0) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Return rows without an outcome in random order, their linear predictor, and their cluster's effect."""
+    rng = np.random.default_rng(seed)
+    times = [np.sort(rng.choice(4, size=size, replace=False)) for size in rng.integers(1, 5, n_clusters)]
+    groups = np.repeat(np.arange(n_clusters), [len(visits) for visits in times])
+    n_rows = len(groups)
+    X = np.column_stack([rng.normal(size=n_rows), rng.integers(2, size=n_clusters)[groups], rng.uniform(-1, 1, n_rows)])
+    effect = rng.normal(scale=0.6, size=n_clusters)[groups]
+    offset = rng.uniform(-0.3, 0.3, n_rows)
+    eta = 0.2 + X @ [0.5, -0.6, 0.8] + offset
+    order = rng.permutation(n_rows)
+    rows = Rows(X, np.zeros(n_rows), groups * 3 + 1, np.concatenate(times).astype(float), offset)
+    return rows.take(order), eta[order], effect[order]
+
+
+def gaussian_rows() -> Rows:
+    """Continuous outcomes."""
+    rows, eta, effect = _design()
+    return rows.but(y=eta + effect + np.random.default_rng(1).normal(scale=0.8, size=rows.n_rows))
+
+
+def count_rows() -> Rows:
+    """Counts."""
+    rows, eta, effect = _design()
+    return rows.but(y=np.random.default_rng(1).poisson(np.exp(0.4 * eta + effect)).astype(float))
+
+
+def binary_rows() -> Rows:
+    """Labels of two classes, both frequent."""
+    rows, eta, effect = _design()
+    probability = 1.0 / (1.0 + np.exp(-eta - effect))
+    return rows.but(y=(np.random.default_rng(1).uniform(size=rows.n_rows) < probability).astype(int))
+
+
+def _logit(*cov_types: str, **params: Any) -> dict[str, Any]:
+    return {
+        "estimator": LogitRegressor(**params),
+        "kind": "classifier",
+        "data": binary_rows,
+        "weights": "sampling" if params.get("weight_type") == "sampling" else "rows",
+        "cov_types": ("model", "hc0", "hc1", "cluster", *cov_types),
+        "metadata": ("groups", "offset"),
+    }
+
+
+def _gee(estimator: BaseEstimator) -> dict[str, Any]:
+    classifier = isinstance(estimator, GEEClassifier)
+    return {
+        "estimator": estimator,
+        "kind": "classifier" if classifier else "regressor",
+        "data": binary_rows if classifier else gaussian_rows,
+        "weights": "sampling" if estimator.weight_type == "sampling" else "clusters",
+        "cov_types": ("naive", "robust"),
+        "needs_time": estimator.working_correlation in ("ar1", "unstructured"),
+    }
+
+
+CASES = [
+    Case(**_logit()),
+    Case(**_logit(penalty="firth")),
+    Case(**_logit(penalty="l2"), scale_equivariant=False),
+    Case(**_logit("design", weight_type="sampling")),
+    Case(**_gee(GEERegressor())),
+    Case(**_gee(GEERegressor(working_correlation="exchangeable"))),
+    Case(**_gee(GEERegressor(working_correlation="ar1"))),
+    Case(**_gee(GEERegressor(working_correlation="unstructured"))),
+    Case(**_gee(GEERegressor(working_correlation="exchangeable", weight_type="frequency"))),
+    Case(**_gee(GEERegressor(working_correlation="ar1", dof="n", weight_type="frequency"))),
+    Case(
+        **_gee(GEERegressor("poisson", working_correlation="exchangeable")) | {"data": count_rows},
+        no_sklearn_checks="the checks give outcomes below zero to a regressor that does not say positive_only",
+    ),
+    Case(**_gee(GEEClassifier())),
+    Case(**_gee(GEEClassifier(working_correlation="exchangeable"))),
+    Case(**_gee(GEEClassifier(working_correlation="unstructured", weight_type="frequency"))),
+]
+
+CHECKED = [case for case in CASES if not case.no_sklearn_checks]
+
+
+def ids(cases: list[Case]) -> list[str]:
+    """Return names for pytest."""
+    return [case.name for case in cases]

@@ -1,0 +1,61 @@
+"""What a fit says, as one dict of numbers, and the comparison of two of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.testing import assert_allclose
+
+from skdep import GEEClassifier, GEERegressor
+from skdep.inference import coef_table, qic
+
+from .registry import Case, Rows
+
+FITTED = [
+    "coef_",
+    "intercept_",
+    "covariance_",
+    "loglik_",
+    "separated_",
+    "scale_",
+    "association_",
+    "correlation_shrinkage_",
+    "times_",
+    "n_clusters_",
+    "n_iter_",
+    "converged_",
+]
+
+
+def results(case: Case, est: Any, rows: Rows | None = None, *, cov_types: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return fitted attributes, tables under all covariance types, criteria, and predictions for `rows`."""
+    found = {name: getattr(est, name) for name in FITTED if hasattr(est, name)}
+    for cov_type in cov_types or case.cov_types:
+        found[f"table {cov_type}"] = coef_table(est, cov_type=cov_type).to_numpy()
+    found["residual df"] = coef_table(est, df="residual")["df"].to_numpy()
+    if isinstance(est, GEERegressor | GEEClassifier):
+        found |= vars(qic(est))
+    if rows is not None:
+        found["predicted"] = predicted(case, est, rows)
+    return found
+
+
+def predicted(case: Case, est: Any, rows: Rows, *, offset: Any = "of rows") -> np.ndarray:
+    """Return means or probabilities."""
+    given = {"offset": rows.offset} if isinstance(offset, str) else {} if offset is None else {"offset": offset}
+    return est.predict_proba(rows.X, **given) if case.kind == "classifier" else est.predict(rows.X, **given)
+
+
+def assert_same(actual: dict[str, Any], expected: dict[str, Any], *, rtol: float = 1e-9, but: tuple[str, ...] = ()):
+    """Assert that two results are equal, up to rounding relative to the largest number of each entry."""
+    assert actual.keys() == expected.keys()
+    for name in expected.keys() - set(but):
+        if name in ("n_iter_", "converged_", "n_clusters_", "separated_"):
+            assert actual[name] == expected[name], name
+            continue
+        wanted = np.asarray(expected[name], dtype=float)
+        finite = np.abs(wanted[np.isfinite(wanted)])
+        # an association estimated as 0 has no size of its own
+        atol = rtol * max(finite.max(initial=0.0), 1e-3)
+        assert_allclose(actual[name], wanted, rtol=rtol, atol=atol, err_msg=name)
