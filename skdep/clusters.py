@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-__all__ = ["Clusters", "encode_factors", "encode_groups", "factor_names", "interaction"]
+__all__ = ["Clusters", "describe_sizes", "encode_factors", "encode_groups", "factor_names", "interaction"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,6 +221,13 @@ def _as_labels(groups: Any) -> Any:
     if array.ndim != 1:
         raise ValueError(f"groups of one factor must be one-dimensional, got shape {array.shape}.")
     return array
+
+
+def describe_sizes(sizes: np.ndarray, n_clusters: int) -> str:
+    """Say how many clusters there are and how large, as ``537, of 4 rows`` or ``120, of 1 to 5 rows``."""
+    smallest, largest = int(sizes.min()), int(sizes.max())
+    span = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+    return f"{n_clusters}, of {span} row{'s' if largest > 1 else ''}"
 
 
 def factor_names(groups: Any) -> list[str]:

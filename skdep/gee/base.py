@@ -14,6 +14,7 @@ from skdep._fitted import FittedInference
 from skdep._linalg import is_ill_conditioned
 from skdep._threads import one_blas_thread
 from skdep.base import DependentDataEstimator, FitNotes, level_of_caller
+from skdep.clusters import describe_sizes
 from skdep.exceptions import (
     CollinearityWarning,
     ConvergenceWarning,
@@ -219,7 +220,7 @@ class BaseGEE(DependentDataEstimator):
         association = f", alpha = {self.association_:.4g}" if np.ndim(self.association_) == 0 else ""
         facts = {
             "Family, link": f"{self._family.name}, {self._link_name}",
-            f"Clusters ({rows.factor_name})": f"{rows.n_clusters}, of {sizes.min()} to {sizes.max()} rows",
+            f"Clusters ({rows.factor_name})": describe_sizes(sizes, rows.n_clusters),
             "Working correlation": structure.name + (association if structure.name != "independence" else ""),
             "Scale (phi)": f"{self.scale_:.5g}" + (" (fixed)" if self.scale is not None else ""),
             "QIC, CIC": f"{self._criteria['qic']:.4f}, {self._criteria['cic']:.4f}",

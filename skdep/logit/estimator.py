@@ -17,7 +17,7 @@ from skdep._fitted import FittedInference
 from skdep._outcome import encode_binary
 from skdep._validation import check_offset, check_rows, check_weights
 from skdep.base import DependentDataEstimator, FitNotes
-from skdep.clusters import encode_factors
+from skdep.clusters import describe_sizes, encode_factors
 from skdep.exceptions import CollinearityWarning, ConvergenceWarning, FewClustersWarning, SeparationWarning
 from skdep.logit.covariance import LogitCovariances, logit_covariances
 from skdep.logit.kernel import LogisticData
@@ -341,7 +341,7 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         facts = {"Classes": f"success is {self.classes_[1]!s}, failure {self.classes_[0]!s}"}
         for name, codes in zip(rows.factor_names, rows.factors, strict=True):
             sizes = np.bincount(codes)
-            facts[f"Clusters ({name})"] = f"{len(sizes)}, of {sizes.min()} to {sizes.max()} rows"
+            facts[f"Clusters ({name})"] = describe_sizes(sizes, len(sizes))
         if rows.data.weights is not None:
             facts["Weights"] = self.weight_type
         facts["Log-likelihood"] = f"{self.loglik_:.4f}"

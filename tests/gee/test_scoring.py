@@ -15,7 +15,7 @@ from skdep.inference import coef_table, qic
 from skdep.links import LINKS
 
 from .dense import LINKS as DENSE_LINKS
-from .dense import REPAIRED_EIGENVALUE, dense_gee
+from .dense import dense_gee
 
 STRUCTURES = ["independence", "exchangeable", "ar1", "unstructured"]
 

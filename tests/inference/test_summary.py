@@ -76,7 +76,7 @@ def test_two_ways_of_clustering():
     groups = pd.DataFrame({"school": SCHOOL, "year": np.arange(90) % 9})
     head = facts(LogitRegressor().fit(FRAME, Y, groups=groups).summary())
     assert head["Clusters (school)"].strip() == "12, of 4 to 11 rows"
-    assert head["Clusters (year)"].strip() == "9, of 10 to 10 rows"
+    assert head["Clusters (year)"].strip() == "9, of 10 rows"
 
 
 def test_warnings_are_kept_as_notes():

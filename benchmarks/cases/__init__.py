@@ -1,0 +1,24 @@
+"""The cases, by name: a new one is a function from options to a table, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks.cases import gee, imports, logit, memory
+from benchmarks.table import Table
+from benchmarks.timing import Options
+
+__all__ = ["CASES"]
+
+CASES: dict[str, Callable[[Options], Table]] = {
+    "gee-independence": partial(gee.many_short_clusters, "independence"),
+    "gee-exchangeable": partial(gee.many_short_clusters, "exchangeable"),
+    "gee-ar1": partial(gee.many_short_clusters, "ar1"),
+    "gee-unstructured": partial(gee.many_short_clusters, "unstructured"),
+    "gee-long": gee.few_long_clusters,
+    "logit": logit.model_errors,
+    "logit-cluster": logit.cluster_errors,
+    "memory": memory.peak_memory,
+    "import": imports.import_time,
+}
