@@ -32,6 +32,9 @@ __all__ = ["Evaluation", "GEEData", "Model", "ScoringResult", "score_sums", "sol
 
 _MOST_HALVINGS = 15
 _MOST_STALLED = 2
+# Factors by which the decrement falls in steady but slow convergence, and how many such steps in a row count.
+_SLOW = (0.05, 0.6)
+_MANY_SLOW = 2
 _LEAST_RELAXATION = 1.0 / 16.0
 _ROUNDING = 32.0 * np.finfo(float).eps
 # Close enough for a start, and for the certificate that nothing is separated.
@@ -244,11 +247,11 @@ def _iterate(
 ) -> tuple[Evaluation, int, bool, float]:
     """Take scoring steps until the next one is short; return where, how many, whether converged, the last decrement.
 
-    Where the decrement stops falling, beta and the association chase each other: then steps are accelerated if that
-    helps, and shorter if it does not.
+    Where the decrement falls steadily but slowly, the association lags behind beta, and steps are accelerated. Where it
+    does not fall, they chase each other: then steps are accelerated if that helps, and shorter if it does not.
     """
     step, decrement = _decrement(equations, at)
-    best, n_stalled, relaxation = decrement, 0, 1.0
+    best, n_stalled, n_slow, relaxation = decrement, 0, 0, 1.0
     memory = AndersonMixing(most=len(step))
     for n_iter in range(max_iter):
         if decrement <= tol:
@@ -256,15 +259,15 @@ def _iterate(
         if n_stalled == _MOST_STALLED:
             relaxation, n_stalled, memory = max(0.5 * relaxation, _LEAST_RELAXATION), 0, AndersonMixing(most=len(step))
         found = None
-        if relaxation < 1.0:
-            memory.remember(at.beta, step)
-            suggested = memory.suggest(at.bread)
-            if suggested is not None:
-                found = _search(equations, at, suggested, decrement, halvings=1)
+        memory.remember(at.beta, step)
+        suggested = memory.suggest(at.bread) if n_slow >= _MANY_SLOW or relaxation < 1.0 else None
+        if suggested is not None:
+            found = _search(equations, at, suggested, decrement, halvings=1)
         found = found or _search(equations, at, relaxation * step, _MOST_GROWTH * decrement)
         found = found or _search(equations, at, relaxation * step, np.inf)
         if found is None:
             return at, n_iter, False, decrement
+        n_slow = n_slow + 1 if _SLOW[0] < found[2] / decrement < _SLOW[1] else 0
         at, step, decrement = found
         n_stalled = 0 if decrement < best else n_stalled + 1
         best = min(best, decrement)
