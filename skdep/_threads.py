@@ -8,7 +8,7 @@ threads of ours do not. The number of threads is the one that library is allowed
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["add_up_blocks", "block_rows", "one_blas_thread"]
+__all__ = ["add_up_blocks", "block_rows", "one_blas_thread", "threads_over_blocks"]
 
 T = TypeVar("T")
 
 # Block of rows whose working copy fills about this many floats: one megabyte.
 _BLOCK_FLOATS = 131072
 # Below this many floats starting threads costs more than it saves.
-_PARALLEL_FLOATS = 2_000_000
+_PARALLEL_FLOATS = 500_000
 # Each task adds up a fixed run of blocks, so that sums do not depend on the number of threads.
 _BLOCKS_PER_TASK = 16
 
@@ -64,6 +64,24 @@ def _allowed_threads() -> int:
     return max(counts, default=1)
 
 
+@contextmanager
+def threads_over_blocks(n_floats: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Give a `map` that runs over blocks in threads, where the data are large enough for that to pay.
+
+    Parameters
+    ----------
+    n_floats : int
+        Size of the data, in numbers.
+    """
+    n_threads = _allowed_threads() if n_floats >= _PARALLEL_FLOATS else 1
+    with one_blas_thread():
+        if n_threads == 1:
+            yield map
+            return
+        with ThreadPoolExecutor(n_threads) as pool:
+            yield pool.map
+
+
 def add_up_blocks(function: Callable[[slice], tuple[Any, ...]], n_rows: int, n_columns: int) -> tuple[Any, ...]:
     """Add up ``function(rows)`` over blocks of rows.
 
@@ -88,13 +106,8 @@ def add_up_blocks(function: Callable[[slice], tuple[Any, ...]], n_rows: int, n_c
         end = min(begin + task_rows, n_rows)
         return _sum_tuples([function(slice(row, min(row + step, end))) for row in range(begin, end, step)])
 
-    begins = range(0, n_rows, task_rows)
-    n_threads = min(_allowed_threads(), len(begins)) if n_rows * n_columns >= _PARALLEL_FLOATS else 1
-    with one_blas_thread():
-        if n_threads == 1:
-            return _sum_tuples([run_task(begin) for begin in begins])
-        with ThreadPoolExecutor(n_threads) as pool:
-            return _sum_tuples(list(pool.map(run_task, begins)))
+    with threads_over_blocks(n_rows * n_columns) as run:
+        return _sum_tuples(list(run(run_task, range(0, n_rows, task_rows))))
 
 
 def _sum_tuples(parts: list[tuple[Any, ...]]) -> tuple[Any, ...]:

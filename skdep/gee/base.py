@@ -12,7 +12,7 @@ from skdep._basis import Basis, collinearity_message, full_rank_basis
 from skdep._compat import Interval, StrOptions
 from skdep._fitted import FittedInference
 from skdep._linalg import is_ill_conditioned
-from skdep._threads import one_blas_thread
+from skdep._threads import threads_over_blocks
 from skdep.base import DependentDataEstimator, FitNotes, level_of_caller
 from skdep.clusters import describe_sizes
 from skdep.exceptions import (
@@ -25,8 +25,9 @@ from skdep.exceptions import (
 from skdep.families import Binomial, Family
 from skdep.gee.covariance import gee_covariances
 from skdep.gee.criteria import quasi_likelihood_criteria
+from skdep.gee.equations import GEEData, Model
 from skdep.gee.rows import GEERows, prepare_rows
-from skdep.gee.scoring import GEEData, Model, ScoringResult, score_sums, solve
+from skdep.gee.scoring import ScoringResult, solve
 from skdep.gee.working_correlation import WORKING_CORRELATIONS, Moments, WorkingCorrelation, get_working_correlation
 from skdep.links import LINKS, Link, get_link
 from skdep.sandwich import few_clusters_message
@@ -73,10 +74,10 @@ class BaseGEE(DependentDataEstimator):
         _check_not_at_boundary(rows.y, family)
         self._fitted_with_offset = offset is not None
         self._family, self._link, self._link_name = family, link, link.name
-        with one_blas_thread():
+        with threads_over_blocks(rows.X.size) as run:
             data, basis = self._full_rank_data(rows)
             model = Model(family, link, self.scale, self.dof)
-            result, start = solve(data, model, structure, max_iter=self.max_iter, tol=self.tol)
+            result, start = solve(data, model, structure, max_iter=self.max_iter, tol=self.tol, run=run)
             self._store(data, rows, basis, structure, result, notes)
         if isinstance(family, Binomial):
             self._check_separation(data, rows, start, notes)
@@ -105,7 +106,7 @@ class BaseGEE(DependentDataEstimator):
         """Set the fitted attributes, in the coordinates of the features."""
         at = result.at
         counts = None if rows.counts is None else rows.counts[rows.clusters.starts]
-        by_type = gee_covariances(at.bread, score_sums(data, structure, result), counts, at.scale)
+        by_type = gee_covariances(at.bread, result.equations.score_sums(at), counts, at.scale)
         self._criteria = quasi_likelihood_criteria(data, self._family, at, by_type["robust"])
         names, params = self._parameter_names(), at.beta
         aliased = np.zeros(len(names), dtype=bool)
@@ -118,7 +119,7 @@ class BaseGEE(DependentDataEstimator):
         self._set_coefficients(params)
         self.covariance_ = by_type[self.cov_type]
         self.scale_ = at.scale
-        self.association_ = structure.report(result.layouts, at.association)
+        self.association_ = structure.report(result.equations.layouts, at.association)
         self.correlation_shrinkage_ = at.shrinkage
         self.n_clusters_ = rows.n_clusters
         self.n_iter_ = result.n_iter
@@ -200,8 +201,9 @@ class BaseGEE(DependentDataEstimator):
                 "valid; a structure with fewer parameters may fit better.",
                 WorkingCorrelationWarning,
             )
+        equations = result.equations
         moments = Moments(at.scale, len(at.beta) if self.dof == "n-p" else 0)
-        for problem in structure.problems(result.layouts, result.pair_counts, moments, at.association):
+        for problem in structure.problems(equations.layouts, equations.pair_counts, moments, at.association):
             notes.warn(problem, WorkingCorrelationWarning)
         if rows.grouped:
             message = few_clusters_message(rows.n_clusters, len(at.beta))

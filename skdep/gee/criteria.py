@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skdep.families import Family
-from skdep.gee.scoring import Evaluation, GEEData
+from skdep.gee.equations import Evaluation, GEEData
 
 __all__ = ["quasi_likelihood_criteria"]
 

@@ -15,8 +15,8 @@ from skdep.gee.working_correlation import Block, Independence, WorkingCorrelatio
 
 __all__ = ["GEERows", "prepare_rows"]
 
-# Rows of a block: its working copies stay in cache, whatever the size of the data.
-_BLOCK_ROWS = 16384
+# Rows of a block: its working copies stay near the processor, whatever the size of the data.
+_BLOCK_ROWS = 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class GEERows:
     Parameters
     ----------
     X, y, offset, weights, counts : ndarray or None
-        As in `skdep.gee.scoring.GEEData`, X without intercept.
+        As in `skdep.gee.equations.GEEData`, X without intercept.
     clusters : Clusters
         The clusters, in order.
     blocks : tuple of (slice, Block)
