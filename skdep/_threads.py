@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController  # comes with scikit-learn
 
 __all__ = ["add_up_blocks", "block_rows", "one_blas_thread", "threads_over_blocks"]
 

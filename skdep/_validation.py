@@ -130,6 +130,8 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
     try:
         X, y = validate_data(estimator, X, y, dtype=np.float64, **options)
     except ValueError as error:
+        if "contains NaN" in str(error) or "contains infinity" in str(error):
+            raise ValueError(f"{_not_finite(X)}{error}") from error
         if "could not convert" not in str(error) and "complex" not in str(error):
             raise
         raise ValueError(
@@ -137,6 +139,25 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
             "ColumnTransformer and OneHotEncoder(drop='first', sparse_output=False) in a Pipeline."
         ) from error
     return X, y
+
+
+def _not_finite(X: Any) -> str:
+    """Say which columns of X have values that are no finite numbers, and where the first one is."""
+    import pandas as pd
+
+    try:
+        values = pd.DataFrame(X).astype(np.float64)
+    except (TypeError, ValueError):
+        return ""
+    broken = ~np.isfinite(values.to_numpy())
+    if not broken.any():
+        return ""
+    columns = [str(name) for name, found in zip(values.columns, broken.any(axis=0), strict=True) if found]
+    row = int(np.flatnonzero(broken.any(axis=1))[0])
+    return (
+        f"{int(broken.any(axis=1).sum())} rows of X have missing or infinite values, first row {row}, in columns "
+        f"{', '.join(columns[:10])}{', ...' if len(columns) > 10 else ''}. "
+    )
 
 
 def _text_columns(X: Any, *, only_dates: bool = False) -> str:
