@@ -10,8 +10,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from benchmarks.cases import CASES
-from benchmarks.table import machine
 from benchmarks.timing import Options
+from benchmarks.versions import machine
 
 __all__ = ["main"]
 

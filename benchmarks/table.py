@@ -1,15 +1,12 @@
-"""Tables of results, as Markdown that is also readable in a terminal, and what machine they come from."""
+"""Tables of results, as Markdown that is also readable in a terminal."""
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["Table", "machine", "package_version"]
+__all__ = ["Table"]
 
 _RAW = ("seconds",)  # kept for JSON, not printed
 
@@ -51,29 +48,3 @@ def _cell(value: Any, form: str | None) -> str:
     if not isinstance(value, float):
         return f"{value:,}" if isinstance(value, int) else str(value)
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def package_version(name: str) -> str:
-    """Return the version of a package without importing it."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def machine() -> dict[str, str]:
-    """Describe what the numbers come from; a load above zero before the start warns that they are noisy."""
-    import skdep
-    from benchmarks.programs.geepack import geepack_version
-
-    names = ("numpy", "scipy", "scikit-learn", "statsmodels", "glum")
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    return {
-        "platform": platform.platform(),
-        "processors": str(os.cpu_count()),
-        "load before": f"{load:.2f}",
-        "Python": platform.python_version(),
-        "skdep": skdep.__version__,
-        **{name: package_version(name) for name in names},
-        "geepack": geepack_version() or "not installed",
-    }

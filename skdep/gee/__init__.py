@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from skdep.gee.estimator import GEEClassifier, GEERegressor
+from skdep.gee.classifier import GEEClassifier
+from skdep.gee.regressor import GEERegressor
 from skdep.gee.working_correlation import AR1, Exchangeable, Independence, Unstructured, WorkingCorrelation
 
 __all__ = [

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import expit, log_expit
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 
 from skdep._basis import Basis, centred_basis, collinearity_message, full_rank_basis
+from skdep._binary import BinaryPredictionMixin
 from skdep._compat import Interval, StrOptions, fit_context
 from skdep._fitted import FittedInference
 from skdep._outcome import encode_binary
@@ -39,7 +39,7 @@ class _Rows:
     n_units: int  # primary sampling units, present or not
 
 
-class LogitRegressor(ClassifierMixin, DependentDataEstimator):
+class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstimator):
     """Logistic regression with standard errors that may be trusted; a scikit-learn binary classifier.
 
     The log odds of the second class are linear in the features. By default maximum likelihood, without a penalty.
@@ -368,86 +368,11 @@ class LogitRegressor(ClassifierMixin, DependentDataEstimator):
         """
         return self._linear_predictor(X, offset)
 
-    def predict(self, X, *, groups=None, offset=None):
-        """Return the more probable class, the second where its log odds are positive.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        groups : array-like, optional
-            Not used: the model has no cluster effects.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_rows,)
-            Labels.
-        """
-        positive = self._linear_predictor(X, offset) > 0
-        return self.classes_[positive.astype(int)]
-
-    def predict_proba(self, X, *, groups=None, offset=None):
-        """Return the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        groups : array-like, optional
-            Not used: the model has no cluster effects.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_rows, 2)
-            Probabilities in the order of `classes_`.
-        """
+    def _probabilities(self, X: Any, offset: Any) -> np.ndarray:
         eta = self._linear_predictor(X, offset)
         return np.column_stack([expit(-eta), expit(eta)])
 
-    def predict_log_proba(self, X, *, groups=None, offset=None):
-        """Return the logarithms of the probabilities of the classes, accurate for probabilities near 0.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        groups : array-like, optional
-            Not used: the model has no cluster effects.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_rows, 2)
-            Logarithms, in the order of `classes_`.
-        """
+    def _log_probabilities(self, X: Any, offset: Any) -> np.ndarray:
+        # not the logarithms of those: accurate for probabilities near 0 too
         eta = self._linear_predictor(X, offset)
         return np.column_stack([log_expit(-eta), log_expit(eta)])
-
-    def score(self, X, y, *, groups=None, sample_weight=None, offset=None):
-        """Return the accuracy.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        y : array-like of shape (n_rows,)
-            Labels.
-        groups : array-like, optional
-            Not used: the model has no cluster effects.
-        sample_weight : array-like of shape (n_rows,), optional
-            Weights.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        accuracy : float
-            Weighted share of labels predicted right.
-        """
-        labels = self.predict(X, offset=offset)
-        return accuracy_score(y, labels, sample_weight=check_weights(sample_weight, len(labels)))

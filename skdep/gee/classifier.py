@@ -1,0 +1,202 @@
+"""`GEEClassifier`: marginal models of binary outcomes by generalized estimating equations."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+
+from skdep._binary import BinaryPredictionMixin
+from skdep._compat import fit_context
+from skdep._outcome import encode_binary
+from skdep._validation import check_rows, check_weights
+from skdep.families import Binomial
+from skdep.gee.base import BaseGEE
+
+__all__ = ["GEEClassifier"]
+
+
+class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
+    """Marginal model of a binary outcome by generalized estimating equations; a scikit-learn binary classifier.
+
+    As `GEERegressor` with the binomial family, for labels of any type, with `predict_proba`.
+
+    Parameters
+    ----------
+    link : str, Link or None, default=None
+        Link of the probability; None is the logit. ``"probit"``, ``"cloglog"``, ``"loglog"``, ``"cauchit"``, and
+        others.
+    working_correlation : str or WorkingCorrelation, default="independence"
+        ``"independence"``, ``"exchangeable"``, ``"ar1"``, ``"unstructured"``, or an object. The last two use `time`.
+    cov_type : {"robust", "naive"}, default="robust"
+        The sandwich, or the model-based covariance that believes the working correlation.
+    scale : float or None, default=None
+        Scale phi; None estimates it from Pearson residuals.
+    dof : {"n-p", "n"}, default="n-p"
+        What the moment estimators of phi and of the association divide by: numbers of rows (pairs) less the number of
+        parameters, as SAS does, or the numbers themselves, as geepack does.
+    weight_type : {"sampling", "frequency"}, default="sampling"
+        What `sample_weight` means: weights of rows, entering as ``W^(1/2) V^(-1) W^(1/2)``, of any scale; or whole
+        numbers constant within clusters, which count clusters.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+    max_iter : int, default=100
+        Most scoring steps, those of the start under independence included.
+    tol : float, default=1e-9
+        Largest length of the next step of a converged fit, in standard errors over the square root of n.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features)
+        Coefficients on the scale of the link.
+    intercept_ : ndarray of shape (1,)
+        Intercept; 0 without one.
+    covariance_ : ndarray of shape (p, p)
+        Covariance of ``[intercept, *coef]`` under `cov_type`; no row for the intercept without one.
+    classes_ : ndarray of shape (2,)
+        Labels; the second is the success.
+    scale_ : float
+        Scale phi.
+    association_ : float or ndarray of shape (n_times, n_times)
+        Parameter alpha of the working correlation, or the whole matrix of an unstructured one, which is positive
+        definite on the times that occur together.
+    correlation_shrinkage_ : float
+        By how much the working correlation was shrunk towards independence to be positive definite; mostly 0.
+    times_ : ndarray of shape (n_times,)
+        Times that rows and columns of an unstructured working correlation belong to.
+    n_clusters_ : int
+        Number of clusters.
+    n_iter_ : int
+        Number of scoring steps, those of the start included.
+    converged_ : bool
+        Whether the iterations converged, to finite estimates.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, where X has string names.
+
+    See Also
+    --------
+    GEERegressor : The same for other families.
+    LogitRegressor : Logistic regression with cluster-robust standard errors.
+
+    References
+    ----------
+    .. [1] Liang and Zeger (1986), Longitudinal data analysis using generalized linear models, Biometrika 73, 13-22.
+
+    Examples
+    --------
+    >>> from skdep import GEEClassifier
+    >>> from skdep.datasets import load_ohio
+    >>> ohio = load_ohio()
+    >>> gee = GEEClassifier(working_correlation="ar1")
+    >>> gee = gee.fit(ohio.data, ohio.target, groups=ohio.groups, time=ohio.time)
+    >>> gee.coef_.round(3), round(gee.association_, 3)
+    (array([[-0.115,  0.244]]), 0.399)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {**BaseGEE._parameter_constraints}
+
+    def __init__(
+        self,
+        *,
+        link=None,
+        working_correlation="independence",
+        cov_type="robust",
+        scale=None,
+        dof="n-p",
+        weight_type="sampling",
+        fit_intercept=True,
+        max_iter=100,
+        tol=1e-9,
+    ):
+        self.link = link
+        self.working_correlation = working_correlation
+        self.cov_type = cov_type
+        self.scale = scale
+        self.dof = dof
+        self.weight_type = weight_type
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    @fit_context
+    def fit(self, X, y, *, groups=None, sample_weight=None, offset=None, time=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Features.
+        y : array-like of shape (n_rows,)
+            Labels of two classes.
+        groups : array-like of shape (n_rows,), optional
+            Labels of the clusters, in any row order; without them every row is a cluster.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights, in the meaning of `weight_type`.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the linear predictor.
+        time : array-like of shape (n_rows,), optional
+            Times: numbers, dates (counted in days) or an ordered categorical, distinct within clusters. Without them
+            a working correlation that needs times takes the order of rows, with a warning.
+
+        Returns
+        -------
+        self : GEEClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the input is malformed, there are not two classes, or times are tied within a cluster.
+        """
+        X, y = check_rows(self, X, y)
+        self.classes_, success = encode_binary(y, check_weights(sample_weight, len(X)))
+        self._fit_equations(
+            X,
+            success.astype(np.float64),
+            Binomial(),
+            groups=groups,
+            sample_weight=sample_weight,
+            offset=offset,
+            time=time,
+        )
+        return self
+
+    def _set_coefficients(self, params):
+        split = int(self.fit_intercept)
+        self.coef_ = params[None, split:]
+        self.intercept_ = params[:1].copy() if split else np.zeros(1)
+
+    def decision_function(self, X, *, groups=None, offset=None):
+        """Return the linear predictor less its value at probability one half: the log odds with the logit link.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Features.
+        groups : array-like, optional
+            Not used: the model is marginal.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the linear predictor.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_rows,)
+            Positive where the second class is the more probable.
+        """
+        eta = self._linear_predictor(X, offset)
+        half = np.array([0.5])
+        even = self._link.link(half)
+        direction = np.sign(self._link.inverse_derivative(even, half))  # -1 for links that fall with the mean
+        return direction * (eta - even)
+
+    def _probabilities(self, X: Any, offset: Any) -> np.ndarray:
+        mean = self._mean(X, offset)
+        return np.column_stack([1.0 - mean, mean])
