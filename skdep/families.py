@@ -39,6 +39,13 @@ class Family:
     """A mean-variance family; subclass it and pass an instance as ``family=`` to use your own.
 
     A subclass gives `variance`, `deviance`, `quasi_likelihood` and `initial_mean`, and sets the class attributes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdep.families import Poisson
+    >>> Poisson().variance(np.array([1.0, 4.0]))
+    array([1., 4.])
     """
 
     name: ClassVar[str] = ""
@@ -233,6 +240,13 @@ class NegativeBinomial(Family):
     ----------
     dispersion : float, default=1.0
         Extra-Poisson variation, positive and fixed: the reciprocal of R's theta.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdep.families import NegativeBinomial
+    >>> NegativeBinomial(dispersion=0.5).variance(np.array([1.0, 4.0]))
+    array([ 1.5, 12. ])
     """
 
     dispersion: float = 1.0

@@ -30,7 +30,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Link:
-    """A link function; subclass it and pass an instance as ``link=`` to use your own."""
+    """A link function; subclass it and pass an instance as ``link=`` to use your own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdep.links import Logit
+    >>> Logit().inverse(np.array([0.0, np.log(3.0)]))
+    array([0.5 , 0.75])
+    """
 
     name: ClassVar[str] = ""
     positive: ClassVar[bool] = False

@@ -108,6 +108,17 @@ class AR1(WorkingCorrelation):
     -----
     Over all pairs the moment equation can have several solutions: the first is the best of a grid, later ones follow it
     while coefficients change.
+
+    Examples
+    --------
+    >>> from skdep import GEERegressor
+    >>> from skdep.datasets import load_dietox
+    >>> from skdep.gee import AR1
+    >>> pigs = load_dietox()
+    >>> gee = GEERegressor(working_correlation=AR1(pairs="all"))
+    >>> gee = gee.fit(pigs.data[["Time"]], pigs.target, groups=pigs.groups, time=pigs.time)
+    >>> round(gee.association_, 3)
+    0.937
     """
 
     pairs: str = "auto"

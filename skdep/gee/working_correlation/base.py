@@ -76,6 +76,21 @@ class WorkingCorrelation:
     A subclass implements `layout`, `pair_products`, `estimate` and `whiten`, and where its correlations can fail to be
     positive definite `repair`. A structure without parameters returns no pair products; then, and where phi is 0, its
     association is always that of `start`.
+
+    Examples
+    --------
+    A structure of one's own: the exchangeable one with a correlation known beforehand.
+
+    >>> from skdep import GEEClassifier
+    >>> from skdep.datasets import load_ohio
+    >>> from skdep.gee import Exchangeable
+    >>> class Known(Exchangeable):
+    ...     name = "known"
+    ...     def estimate(self, layouts, products, counts, moments, previous):
+    ...         return 0.3
+    >>> ohio = load_ohio()
+    >>> GEEClassifier(working_correlation=Known()).fit(ohio.data, ohio.target, groups=ohio.groups).association_
+    0.3
     """
 
     name: ClassVar[str] = ""
