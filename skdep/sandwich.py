@@ -27,7 +27,8 @@ __all__ = [
 
 def sandwich(bread: np.ndarray, meat: np.ndarray) -> np.ndarray:
     """Return bread (p, p) times meat (p, p) times bread, exactly symmetric."""
-    product = bread @ meat @ bread
+    with np.errstate(over="ignore", invalid="ignore"):  # of a fit that ran away: infinite is the right word
+        product = bread @ meat @ bread
     return 0.5 * (product + product.T)
 
 

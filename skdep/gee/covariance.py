@@ -36,7 +36,9 @@ def gee_covariances(
     """
     inverse = scaled_inverse(bread)
     halves = scores if counts is None else scores / np.sqrt(counts)[:, None]
-    robust = sandwich(inverse, np.dot(halves.T, halves))
+    with np.errstate(over="ignore"):  # of a fit that ran away: infinite is the right word
+        meat = np.dot(halves.T, halves)
+    robust = sandwich(inverse, meat)
     n_clusters = len(scores) if counts is None else float(counts.sum())
     # a single cluster's score is zero at the solution: it would promise certainty
     return {"naive": scale * inverse, "robust": robust if n_clusters > 1 else np.full_like(robust, np.nan)}

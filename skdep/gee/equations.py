@@ -176,7 +176,11 @@ class Equations:
         if not family.admissible(means):
             return None
         means = family.clip(means)
-        root = 1.0 / np.sqrt(family.variance(means))
+        with np.errstate(over="ignore"):
+            variance = family.variance(means)
+        if not np.isfinite(variance).all():
+            return None
+        root = 1.0 / np.sqrt(variance)
         pearson = (data.y[rows] - means) * root
         mass = 1.0 if self.root_mass is None else self.root_mass[rows]
         mu[rows] = means
@@ -213,7 +217,8 @@ class Equations:
         def products(block: tuple[tuple[slice, Block], Any]) -> np.ndarray:
             (rows, _), layout = block
             white = self.structure.whiten(layout, association, scaled_columns(self.data, rows, factor, residual))
-            return np.dot(white.T, white)
+            with np.errstate(over="ignore", invalid="ignore"):  # such a beta is refused
+                return np.dot(white.T, white)
 
         total = np.add.reduce(list(self.run(products, self._blocks())))
         return total[:-1, :-1], total[:-1, -1]

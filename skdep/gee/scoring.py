@@ -36,6 +36,8 @@ _START_TOL = 1e-6
 # A step that makes the decrement grow by more than this factor is halved: the association moves too, so some growth is
 # fair.
 _MOST_GROWTH = 2.0
+# The decrement may not come to lie further than this factor above the least so far: steps would run away.
+_MOST_ABOVE_BEST = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,10 @@ def _iterate(equations: Equations, at: Evaluation, *, max_iter: int, tol: float)
         suggested = memory.suggest(at.bread) if n_slow >= _MANY_SLOW or relaxation < 1.0 else None
         if suggested is not None:
             found = _search(equations, at, suggested, decrement, halvings=1)
-        found = found or _search(equations, at, relaxation * step, _MOST_GROWTH * decrement)
-        found = found or _search(equations, at, relaxation * step, np.inf)
+        found = found or _search(
+            equations, at, relaxation * step, min(_MOST_GROWTH * decrement, _MOST_ABOVE_BEST * best)
+        )
+        found = found or _search(equations, at, _LEAST_RELAXATION * step, np.inf)
         if found is None:
             return at, n_iter, False, decrement
         n_slow = n_slow + 1 if _SLOW[0] < found[2] / decrement < _SLOW[1] else 0

@@ -429,3 +429,22 @@ def test_no_intercept(data):
     np.testing.assert_allclose(est.coef_, twin.beta, rtol=1e-8)
     np.testing.assert_allclose(est.covariance_, twin.robust, rtol=1e-7)
     assert est.scale_ == pytest.approx(twin.scale)
+
+
+def test_small_wild_data_never_overflow():
+    """Long-tailed outcomes in few clusters: a fit may fail to converge, and then says so, but must not run away."""
+    rng = np.random.default_rng(0)
+    n_converged = 0
+    for _ in range(40):
+        sizes = rng.integers(1, 7, int(rng.integers(3, 30)))
+        groups = np.repeat(np.arange(len(sizes)), sizes)
+        X = rng.normal(size=(len(groups), 2))
+        y = rng.wald(np.exp(X[:, 0] + 0.7 * rng.normal(size=len(sizes))[groups]), 2.0) + 1e-9
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("error", RuntimeWarning)
+            est = GEERegressor("inverse_gaussian", link="log", working_correlation="exchangeable")
+            est.fit(X, y, groups=groups)
+        assert np.isfinite(est.coef_).all()
+        n_converged += est.converged_
+    assert n_converged > 25
