@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController  # comes with scikit-learn
 
 __all__ = ["add_up_blocks", "block_rows", "one_blas_thread", "threads_over_blocks"]
-
-T = TypeVar("T")
 
 # Block of rows whose working copy fills about this many floats: one megabyte.
 _BLOCK_FLOATS = 131072

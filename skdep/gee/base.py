@@ -29,6 +29,7 @@ from skdep.gee.equations import GEEData, Model
 from skdep.gee.rows import GEERows, prepare_rows
 from skdep.gee.scoring import ScoringResult, solve
 from skdep.gee.working_correlation import WORKING_CORRELATIONS, Moments, WorkingCorrelation, get_working_correlation
+from skdep.gee.working_correlation.base import REPAIRED_EIGENVALUE
 from skdep.links import LINKS, Link, get_link
 from skdep.sandwich import few_clusters_message
 from skdep.separation import infinite_features, no_separation_certified, separation_message
@@ -197,8 +198,9 @@ class BaseGEE(DependentDataEstimator):
         if at.shrinkage > 0:
             notes.warn(
                 f"The estimated working correlation ({structure.name}) was not positive definite; it was shrunk "
-                f"towards independence by {at.shrinkage:.2%}, the least that makes it so. Robust standard errors stay "
-                "valid; a structure with fewer parameters may fit better.",
+                f"towards independence by {at.shrinkage:.2%}, the least that leaves no eigenvalue below "
+                f"{REPAIRED_EIGENVALUE:g}. Robust standard errors stay valid; a structure with fewer parameters may "
+                "fit better.",
                 WorkingCorrelationWarning,
             )
         equations = result.equations

@@ -66,7 +66,8 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         Most Newton steps.
     tol : float, default=1e-7
         Largest Newton decrement of a converged fit, over the square root of the number of observations: how far, in
-        standard errors of a single observation, another step would go.
+        standard errors of a single observation, another step would go. Firth's fit, whose steps converge more slowly,
+        is held to a hundredth of it.
 
     Attributes
     ----------

@@ -26,6 +26,7 @@ __all__ = ["NewtonResult", "SingularInformationError", "maximise"]
 
 _ARMIJO = 1e-4
 _MOST_HALVINGS = 60
+_FIRTH_LIMIT = 1e-2
 # Rows from which iterations start at the estimate of a fraction of them, found in the same way: that saves passes.
 _SUBSAMPLE_FROM = 20_000
 _SUBSAMPLE_STEP = 8
@@ -112,7 +113,8 @@ def maximise(
     max_iter : int
         Most Newton steps over all rows.
     tol : float
-        Largest Newton decrement, over the square root of the total weight, of a converged fit.
+        Largest Newton decrement, over the square root of the total weight, of a converged fit; Firth's is held to a
+        hundredth of it.
 
     Raises
     ------
@@ -123,14 +125,16 @@ def maximise(
     point = objective.at(_start(data, ridge=ridge, firth=firth))
     if check_rank and ridge is None and is_ill_conditioned(point.summary.information):
         raise SingularInformationError
+    # Firth's steps use the information for the second derivative: they divide the error, and do not square it.
+    limit = tol * np.sqrt(data.total_weight) * (_FIRTH_LIMIT if firth else 1.0)
     decrement = np.inf
     n_iter = 0
     for n_iter in range(1, max_iter + 1):
         step = scaled_solve(point.hessian, point.gradient)
         squared = float(point.gradient @ step)
         decrement = np.sqrt(max(squared, 0.0))
-        if decrement <= tol * np.sqrt(data.total_weight):
-            # This close another step squares the error, and needs no further look at the data.
+        if decrement <= limit:
+            # This close another step needs no further look at the data.
             loglik = point.summary.loglik + float(point.summary.score @ step) - 0.5 * squared
             return _result(point, point.params + step, loglik, decrement, n_iter, converged=True)
         better = _line_search(objective, point, step, squared)

@@ -180,11 +180,11 @@ def test_firth_against_r(logit_reference, reference_csv, name, file, features, o
     if name.endswith("expanded"):
         data = data.loc[data.index.repeat(data["freq"])]
     weights = data["freq"] if name.endswith("freq") else None
-    fit = LogitRegressor(penalty="firth", tol=1e-10).fit(data[features], data[outcome], sample_weight=weights)
+    fit = LogitRegressor(penalty="firth").fit(data[features], data[outcome], sample_weight=weights)
     assert fit.converged_
-    assert_allclose(params(fit), reference_values(reference), rtol=1e-5)
-    assert_allclose(standard_errors(fit), reference["model_se"], rtol=1e-5)
-    assert_allclose(fit.covariance_, reference["model_cov"], rtol=1e-4, atol=1e-9)
+    assert_allclose(params(fit), reference_values(reference), rtol=1e-6)
+    assert_allclose(standard_errors(fit), reference["model_se"], rtol=1e-6)
+    assert_allclose(fit.covariance_, reference["model_cov"], rtol=1e-6, atol=1e-9)
     assert fit.loglik_ == pytest.approx(reference["loglik"], rel=1e-7)
 
 
@@ -221,7 +221,8 @@ def test_l2_is_not_moved_by_collinear_or_separated_data():
     ours = LogitRegressor(penalty="l2", tol=1e-12).fit(X, y)
     theirs = LogisticRegression(solver="lbfgs", tol=1e-12, max_iter=10000).fit(X, y)
     assert ours.converged_
-    assert_allclose(ours.coef_, theirs.coef_, rtol=1e-4, atol=1e-6)
+    # theirs stops where lbfgs can improve no further
+    assert_allclose(ours.coef_, theirs.coef_, rtol=1e-5, atol=1e-6)
 
 
 # --------------------------------------------------------------------- what should make no difference
