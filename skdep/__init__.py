@@ -14,16 +14,18 @@ _HOME = {
     "LogitRegressor": "skdep.logit",
     "GEERegressor": "skdep.gee",
     "GEEClassifier": "skdep.gee",
+    "MixedLinear": "skdep.mixed",
     "interaction": "skdep.clusters",
 }
-_MODULES = ("clusters", "datasets", "exceptions", "families", "gee", "inference", "links", "logit")
+_MODULES = ("clusters", "datasets", "exceptions", "families", "gee", "inference", "links", "logit", "mixed")
 
-__all__ = ["GEEClassifier", "GEERegressor", "LogitRegressor", "__version__", "interaction"]
+__all__ = ["GEEClassifier", "GEERegressor", "LogitRegressor", "MixedLinear", "__version__", "interaction"]
 
 if TYPE_CHECKING:
     from skdep.clusters import interaction
     from skdep.gee import GEEClassifier, GEERegressor
     from skdep.logit import LogitRegressor
+    from skdep.mixed import MixedLinear
 
 
 def __getattr__(name: str) -> object:

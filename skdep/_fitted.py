@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class FittedInference:
         Further lines for the head of the summary.
     notes : tuple of str
         Warnings that the fit gave.
+    small_sample : SmallSampleInference or None
+        What has further degrees of freedom, and covariances adjusted for small samples, to offer.
     """
 
     names: tuple[str, ...]
@@ -51,6 +54,7 @@ class FittedInference:
     n_clusters: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    small_sample: Any = None
 
     def described(self, facts: Mapping[str, str], notes: Sequence[str]) -> FittedInference:
         """Return the same with facts and notes for the summary."""

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-__all__ = ["check_offset", "check_rows", "check_time", "check_weights", "numeric_rows"]
+__all__ = [
+    "check_offset",
+    "check_rows",
+    "check_time",
+    "check_weights",
+    "numeric_rows",
+    "without_columns_as_array",
+]
 
 
 def numeric_rows(values: Any, n_rows: int, *, name: str) -> np.ndarray:
@@ -128,7 +135,7 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
             f"{dates}Dates and durations are no numbers: make numbers of them first, such as days since a start."
         )
     try:
-        X, y = validate_data(estimator, X, y, dtype=np.float64, **options)
+        X, y = validate_data(estimator, without_columns_as_array(X), y, dtype=np.float64, **options)
     except ValueError as error:
         if "contains NaN" in str(error) or "contains infinity" in str(error):
             raise ValueError(f"{_not_finite(X)}{error}") from error
@@ -139,6 +146,11 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
             "ColumnTransformer and OneHotEncoder(drop='first', sparse_output=False) in a Pipeline."
         ) from error
     return X, y
+
+
+def without_columns_as_array(X: Any) -> Any:
+    """Return an array for a table of no columns, for which scikit-learn finds no dtype."""
+    return np.empty((len(X), 0)) if hasattr(X, "columns") and len(X.columns) == 0 else X
 
 
 def _not_finite(X: Any) -> str:

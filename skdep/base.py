@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 import skdep
 from skdep._fitted import FittedInference
-from skdep._validation import check_offset
+from skdep._validation import check_offset, without_columns_as_array
 
 __all__ = ["DependentDataEstimator", "FitNotes", "level_of_caller"]
 
@@ -79,7 +79,8 @@ class DependentDataEstimator(BaseEstimator):
     def _linear_predictor(self, X: Any, offset: Any) -> np.ndarray:
         """Return the linear predictor of new rows (n_rows,)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        least = min(self.n_features_in_, 1)
+        X = validate_data(self, without_columns_as_array(X), dtype=np.float64, reset=False, ensure_min_features=least)
         offset = check_offset(offset, X.shape[0])
         eta = X @ np.ravel(self.coef_) + float(np.ravel(self.intercept_)[0])
         if offset is not None:

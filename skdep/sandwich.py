@@ -22,6 +22,7 @@ __all__ = [
     "multiway_meat",
     "nearest_positive_semidefinite",
     "sandwich",
+    "way_signs",
 ]
 
 

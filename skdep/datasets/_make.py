@@ -1,18 +1,21 @@
 """Generators of clustered data whose truth is known, in the idiom of the ``make_*`` functions of scikit-learn.
 
-Both generators add a normal intercept, shared by the rows of a group, to a linear predictor. The intraclass correlation
-``icc`` is the share of that intercept in the variance that the features leave unexplained.
+Both generators add a normal intercept, shared by the rows of a group, to a linear predictor, and on request normal
+slopes. The intraclass correlation ``icc`` is the share of that intercept in the variance that the features leave
+unexplained.
 """
 
 from __future__ import annotations
 
-import math
-from numbers import Integral, Real
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
+
+from skdep.datasets._checks import check_icc, check_number
+from skdep.datasets._draw import draw_design, draw_effects, shuffled
 
 __all__ = ["make_clustered_classification", "make_clustered_regression"]
 
@@ -29,6 +32,9 @@ def make_clustered_regression(
     intercept: float = 0.0,
     icc: float = 0.3,
     noise: float = 1.0,
+    random_slopes: Sequence[int] | None = None,
+    slope_sd: ArrayLike = 0.5,
+    effect_correlation: float = 0.0,
     shuffle: bool = True,
     return_info: bool = False,
     random_state: int | np.random.RandomState | None = None,
@@ -37,7 +43,9 @@ def make_clustered_regression(
 
     The outcome of row i of group g is ``intercept + x_gi @ coef + u_g + e_gi``, with standard normal features,
     ``u_g ~ N(0, icc * noise**2)`` and ``e_gi ~ N(0, (1 - icc) * noise**2)``: given the features, two rows of a group
-    correlate by ``icc`` and rows of different groups are independent [1]_.
+    correlate by ``icc`` and rows of different groups are independent [1]_. With `random_slopes` the coefficients of
+    some features vary by group as well: the outcome gains ``x_gij * v_gj`` for each such feature j, and ``icc`` is the
+    correlation where these features are zero.
 
     Parameters
     ----------
@@ -55,9 +63,17 @@ def make_clustered_regression(
     intercept : float, default=0.0
         Intercept of the linear predictor.
     icc : float, default=0.3
-        Intraclass correlation given the features, in [0, 1).
+        Intraclass correlation given the features, in [0, 1); with random slopes, where their features are zero.
     noise : float, default=1.0
-        Standard deviation of the outcome given the features, between and within groups together.
+        Standard deviation of the outcome given the features, between and within groups together, without what random
+        slopes add.
+    random_slopes : sequence of int, default=None
+        Columns of X whose coefficients vary from group to group around `coef`. None for a random intercept only.
+    slope_sd : float or array-like of shape (len(random_slopes),), default=0.5
+        Standard deviation of each random slope.
+    effect_correlation : float, default=0.0
+        Correlation between every two random effects of a group, intercept and slopes, below 1 and above
+        ``-1 / len(random_slopes)``.
     shuffle : bool, default=True
         Whether to put the rows in random order. If False, the rows of a group are contiguous; the rows are the same.
     return_info : bool, default=False
@@ -76,7 +92,8 @@ def make_clustered_regression(
     info : :class:`~sklearn.utils.Bunch`
         Only if ``return_info=True``. The truth: ``coef`` of shape (n_features,), ``intercept``, ``icc``,
         ``group_variance`` (of u), ``residual_variance`` (of e) and ``group_effects`` (the drawn u) of shape
-        (n_groups,).
+        (n_groups,), and for the intercept and the random slopes together ``random_covariance`` of shape (q, q) and
+        ``random_effects`` of shape (n_groups, q), in the order of `random_slopes` after the intercept.
 
     Raises
     ------
@@ -101,20 +118,44 @@ def make_clustered_regression(
     >>> *_, info = make_clustered_regression(icc=0.25, noise=2.0, return_info=True, random_state=0)
     >>> info.group_variance, info.residual_variance
     (1.0, 3.0)
+
+    A slope that differs from group to group, and tends to be steeper where the intercept is higher:
+
+    >>> X, y, groups, info = make_clustered_regression(
+    ...     icc=0.5, random_slopes=[0], slope_sd=0.4, effect_correlation=0.5, return_info=True, random_state=0
+    ... )
+    >>> info.random_covariance.round(3).tolist()
+    [[0.5, 0.141], [0.141, 0.16]]
     """
-    noise = _check_number(noise, "noise", low=0.0, hint="it is a standard deviation")
-    icc = _check_icc(icc)
-    intercept = _check_number(intercept, "intercept")
+    noise = check_number(noise, "noise", low=0.0, hint="it is a standard deviation")
+    icc = check_icc(icc)
+    intercept = check_number(intercept, "intercept")
     rng = check_random_state(random_state)
-    X, groups, coef = _draw_design(rng, n_groups, group_size, n_features, group_features, coef)
+    X, groups, coef = draw_design(rng, n_groups, group_size, n_features, group_features, coef)
 
     variances = {"group_variance": icc * noise**2, "residual_variance": (1.0 - icc) * noise**2}
-    group_effects = rng.normal(scale=np.sqrt(variances["group_variance"]), size=n_groups)
+    effects = draw_effects(
+        rng,
+        n_groups,
+        n_features,
+        intercept_variance=variances["group_variance"],
+        random_slopes=random_slopes,
+        slope_sd=slope_sd,
+        effect_correlation=effect_correlation,
+    )
     residuals = rng.normal(scale=np.sqrt(variances["residual_variance"]), size=len(X))
-    y = intercept + X @ coef + group_effects[groups] + residuals
+    y = intercept + X @ coef + effects.predictor(X, groups) + residuals
 
-    rows = _shuffled(rng, X, y, groups) if shuffle else (X, y, groups)
-    info = Bunch(coef=coef, intercept=intercept, icc=icc, group_effects=group_effects, **variances)
+    rows = shuffled(rng, X, y, groups) if shuffle else (X, y, groups)
+    info = Bunch(
+        coef=coef,
+        intercept=intercept,
+        icc=icc,
+        group_effects=effects.values[:, 0],
+        random_covariance=effects.covariance,
+        random_effects=effects.values,
+        **variances,
+    )
     return (*rows, info) if return_info else rows
 
 
@@ -127,6 +168,9 @@ def make_clustered_classification(
     coef: ArrayLike | None = None,
     intercept: float = 0.0,
     icc: float = 0.3,
+    random_slopes: Sequence[int] | None = None,
+    slope_sd: ArrayLike = 0.5,
+    effect_correlation: float = 0.0,
     shuffle: bool = True,
     return_info: bool = False,
     random_state: int | np.random.RandomState | None = None,
@@ -135,7 +179,9 @@ def make_clustered_classification(
 
     A logistic model with a normal random intercept: row i of group g has ``y = 1`` with log odds
     ``intercept + x_gi @ coef + u_g``, with standard normal features. On the scale of the latent logistic variable,
-    whose residual variance is :math:`\pi^2 / 3`, the intraclass correlation is ``icc`` [1]_.
+    whose residual variance is :math:`\pi^2 / 3`, the intraclass correlation is ``icc`` [1]_. With `random_slopes` the
+    coefficients of some features vary by group as well: the log odds gain ``x_gij * v_gj`` for each such feature j, and
+    ``icc`` is the correlation where these features are zero.
 
     Parameters
     ----------
@@ -153,7 +199,14 @@ def make_clustered_classification(
     intercept : float, default=0.0
         Intercept of the linear predictor: positive values make class 1 the more frequent one.
     icc : float, default=0.3
-        Intraclass correlation on the latent scale, in [0, 1).
+        Intraclass correlation on the latent scale, in [0, 1); with random slopes, where their features are zero.
+    random_slopes : sequence of int, default=None
+        Columns of X whose coefficients vary from group to group around `coef`. None for a random intercept only.
+    slope_sd : float or array-like of shape (len(random_slopes),), default=0.5
+        Standard deviation of each random slope, on the scale of log odds.
+    effect_correlation : float, default=0.0
+        Correlation between every two random effects of a group, intercept and slopes, below 1 and above
+        ``-1 / len(random_slopes)``.
     shuffle : bool, default=True
         Whether to put the rows in random order. If False, the rows of a group are contiguous; the rows are the same.
     return_info : bool, default=False
@@ -172,7 +225,8 @@ def make_clustered_classification(
     info : :class:`~sklearn.utils.Bunch`
         Only if ``return_info=True``. The truth: ``coef`` of shape (n_features,), ``intercept``, ``icc``,
         ``group_variance`` (of u), ``residual_variance`` (of the latent variable) and ``group_effects`` (the drawn u) of
-        shape (n_groups,).
+        shape (n_groups,), and for the intercept and the random slopes together ``random_covariance`` of shape (q, q)
+        and ``random_effects`` of shape (n_groups, q), in the order of `random_slopes` after the intercept.
 
     Raises
     ------
@@ -190,7 +244,8 @@ def make_clustered_classification(
 
     The coefficients are conditional on the group. A marginal model, such as one fitted by generalized estimating
     equations or by ordinary logistic regression, estimates coefficients nearer to zero, approximately
-    :math:`\beta / \sqrt{1 + c^2 \sigma^2}` with :math:`c = 16 \sqrt{3} / (15 \pi)` [2]_. With ``icc=0`` both agree.
+    :math:`\beta / \sqrt{1 + c^2 \sigma^2}` with :math:`c = 16 \sqrt{3} / (15 \pi)` [2]_ when only the
+    intercept is random. Without random effects (``icc=0``, no random slopes) both agree.
 
     References
     ----------
@@ -210,107 +265,33 @@ def make_clustered_classification(
     >>> info.coef.tolist(), round(info.group_variance, 4)
     ([1.0, -1.0], 3.2899)
     """
-    icc = _check_icc(icc)
-    intercept = _check_number(intercept, "intercept")
+    icc = check_icc(icc)
+    intercept = check_number(intercept, "intercept")
     rng = check_random_state(random_state)
-    X, groups, coef = _draw_design(rng, n_groups, group_size, n_features, group_features, coef)
+    X, groups, coef = draw_design(rng, n_groups, group_size, n_features, group_features, coef)
 
     group_variance = float(icc / (1.0 - icc) * _LOGISTIC_VARIANCE)
-    group_effects = rng.normal(scale=np.sqrt(group_variance), size=n_groups)
-    latent = intercept + X @ coef + group_effects[groups] + rng.logistic(size=len(X))
+    effects = draw_effects(
+        rng,
+        n_groups,
+        n_features,
+        intercept_variance=group_variance,
+        random_slopes=random_slopes,
+        slope_sd=slope_sd,
+        effect_correlation=effect_correlation,
+    )
+    latent = intercept + X @ coef + effects.predictor(X, groups) + rng.logistic(size=len(X))
     y = (latent > 0).astype(np.int64)
 
-    rows = _shuffled(rng, X, y, groups) if shuffle else (X, y, groups)
+    rows = shuffled(rng, X, y, groups) if shuffle else (X, y, groups)
     info = Bunch(
         coef=coef,
         intercept=intercept,
         icc=icc,
         group_variance=group_variance,
         residual_variance=_LOGISTIC_VARIANCE,
-        group_effects=group_effects,
+        group_effects=effects.values[:, 0],
+        random_covariance=effects.covariance,
+        random_effects=effects.values,
     )
     return (*rows, info) if return_info else rows
-
-
-def _draw_design(
-    rng: np.random.RandomState,
-    n_groups: int,
-    group_size: int | tuple[int, int],
-    n_features: int,
-    group_features: int,
-    coef: ArrayLike | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Check the arguments and draw features (n_rows, n_features), sorted group codes (n_rows,) and coefficients."""
-    _check_integer(n_groups, "n_groups", low=1)
-    low, high = _check_group_size(group_size)
-    _check_integer(n_features, "n_features", low=1)
-    _check_integer(group_features, "group_features", low=0)
-    if group_features > n_features:
-        raise ValueError(
-            f"`group_features` must not exceed `n_features`, got {group_features} > {n_features}: it counts the "
-            "features that are constant within a group. Raise `n_features` or lower `group_features`."
-        )
-    # Drawn even when given, so that a seed yields the same features and residuals whatever the coefficients.
-    drawn = rng.normal(scale=1.0 / np.sqrt(n_features), size=n_features)
-    coefficients = drawn if coef is None else _check_coef(coef, n_features)
-
-    groups = np.repeat(np.arange(n_groups), rng.randint(low, high + 1, size=n_groups))
-    X = rng.normal(size=(len(groups), n_features))
-    X[:, n_features - group_features :] = rng.normal(size=(n_groups, group_features))[groups]
-    return X, groups, coefficients
-
-
-def _shuffled(rng: np.random.RandomState, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Put the rows of all arrays in one random order."""
-    order = rng.permutation(len(arrays[0]))
-    return tuple(array[order] for array in arrays)
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _check_integer(value: Any, name: str, *, low: int) -> None:
-    if not _is_integer(value) or value < low:
-        raise ValueError(f"`{name}` must be an integer of at least {low}, got {value!r}.")
-
-
-def _check_number(value: Any, name: str, *, low: float = -math.inf, hint: str = "") -> float:
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number) or number < low:
-        bound = f" of at least {low:g}" if math.isfinite(low) else ""
-        raise ValueError(f"`{name}` must be a finite number{bound}, got {value!r}{': ' + hint if hint else ''}.")
-    return number
-
-
-def _check_icc(icc: Any) -> float:
-    hint = "it is the share of the residual variance that rows of a group have in common"
-    value = _check_number(icc, "icc", low=0.0, hint=hint)
-    if value >= 1.0:
-        raise ValueError(f"`icc` must be below 1, got {icc!r}: {hint}. Pass a value in [0, 1).")
-    return value
-
-
-def _check_group_size(group_size: Any) -> tuple[int, int]:
-    bounds = tuple(group_size) if isinstance(group_size, tuple | list) else (group_size, group_size)
-    if len(bounds) != 2 or not all(map(_is_integer, bounds)) or not 1 <= bounds[0] <= bounds[1]:
-        raise ValueError(
-            "`group_size` must be an integer of at least 1, or for groups of unequal sizes a pair (low, high) of "
-            f"integers with 1 <= low <= high, got {group_size!r}."
-        )
-    return bounds
-
-
-def _check_coef(coef: ArrayLike, n_features: int) -> np.ndarray:
-    try:
-        coefficients = np.array(coef, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`coef` must hold numbers, one for each feature, got {coef!r}.") from error
-    if coefficients.shape != (n_features,):
-        raise ValueError(
-            f"`coef` must have shape ({n_features},), one number for each of `n_features`, got shape "
-            f"{coefficients.shape}. Pass `n_features=len(coef)` with your own coefficients."
-        )
-    if not np.isfinite(coefficients).all():
-        raise ValueError(f"`coef` must be finite, got {coefficients.tolist()}.")
-    return coefficients

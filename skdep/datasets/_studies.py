@@ -1,6 +1,7 @@
 """What the packaged tables mean: which column is what, and the study behind it.
 
-One `Study` describes one CSV file. A further data set is one more entry here and one loader in ``_loaders.py``.
+One `Study` describes one CSV file. A further data set is one more entry here and one loader in ``_longitudinal.py`` or
+``_multilevel.py``.
 """
 
 from __future__ import annotations
@@ -8,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["DIETOX", "EPIL", "OHIO", "RESPIRATORY", "Study"]
+__all__ = ["DIETOX", "EPIL", "OHIO", "ORTHODONT", "PASTES", "PENICILLIN", "RESPIRATORY", "SLEEPSTUDY", "Study"]
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """The roles of the columns of one table."""
+    """The roles of the columns of one table.
+
+    Each of `groups` is one grouping factor: the name of a column, or ``"a:b"`` where the labels of column b restart
+    within those of column a.
+    """
 
     filename: str
     target: str
     features: tuple[str, ...]
-    groups: tuple[str, ...]  # columns that identify a cluster together
-    time: str
+    groups: tuple[str, ...]
+    time: str | None
     description: str
     references: Mapping[str, str] = field(default_factory=dict)  # column of strings -> its reference level
 
@@ -140,7 +145,7 @@ RESPIRATORY = Study(
     filename="respiratory.csv",
     target="outcome",
     features=("center", "treat", "sex", "age", "baseline"),
-    groups=("center", "id"),
+    groups=("center:id",),
     time="visit",
     references={"treat": "P", "sex": "F"},
     description="""\
@@ -175,5 +180,147 @@ dated 1990.)
 
 Davis, C. S. (1991). Semi-parametric and non-parametric methods for the analysis of repeated measurements with
 applications to clinical trials. Statistics in Medicine 10(12), 1959-1980.
+""",
+)
+
+SLEEPSTUDY = Study(
+    filename="sleepstudy.csv",
+    target="Reaction",
+    features=("Days",),
+    groups=("Subject",),
+    time="Days",
+    description="""\
+Reaction times of subjects short of sleep
+-----------------------------------------
+
+An experiment in a laboratory on the effect of too little sleep, night after night. These are the 18 subjects of the
+group that slept least, three hours in bed a night, in the first ten days, before their recovery. Days 0 and 1 were for
+adaptation and training and day 2 was the baseline; the short nights began after day 2. An analysis of the effect of
+short sleep may therefore leave out days 0 and 1, though many textbook analyses fit all ten days. The original analysis
+was of speed, the reciprocal of the reaction time, with the day as a categorical factor. The design is balanced: no day
+is missing.
+
+:Rows: 180, one for each subject and day
+:Clusters: 18 subjects of 10 rows each
+
+Columns
+
+- ``Reaction`` (target): mean reaction time of the subject on that day in milliseconds
+- ``Days`` (feature, time): day of the experiment, 0 to 9
+- ``Subject`` (groups): number of the subject, from 308 to 372
+
+References
+
+Belenky, G., Wesensten, N. J., Thorne, D. R., Thomas, M. L., Sing, H. C., Redmond, D. P., Russo, M. B. and Balkin, T. J.
+(2003). Patterns of performance degradation and restoration during sleep restriction and subsequent recovery: a sleep
+dose-response study. Journal of Sleep Research 12(1), 1-12.
+""",
+)
+
+ORTHODONT = Study(
+    filename="orthodont.csv",
+    target="distance",
+    features=("age", "Sex"),
+    groups=("Subject",),
+    time="age",
+    references={"Sex": "Female"},
+    description="""\
+Dental growth of children
+-------------------------
+
+At a dental school in North Carolina 16 boys and 11 girls were X-rayed every two years from the age of 8 to 14. On each
+picture the distance from the centre of the pituitary gland to the pterygomaxillary fissure was measured. The question
+is how the distance grows with age, and whether it grows alike in girls and boys. The design is balanced: no visit is
+missing.
+
+:Rows: 108, one for each child and age
+:Clusters: 27 children of 4 rows each
+
+Columns
+
+- ``distance`` (target): distance from the pituitary to the pterygomaxillary fissure in mm
+- ``age`` (feature, time): age in years: 8, 10, 12 or 14
+- ``Subject`` (groups): the child: "M01" to "M16" are the boys, "F01" to "F11" the girls
+- ``Sex`` (feature): "Female" or "Male"; in arrays ``Sex[Male]`` is 1 or 0, the reference is Female
+
+References
+
+Potthoff, R. F. and Roy, S. N. (1964). A generalized multivariate analysis of variance model useful especially for
+growth curve problems. Biometrika 51(3/4), 313-326.
+""",
+)
+
+PENICILLIN = Study(
+    filename="penicillin.csv",
+    target="diameter",
+    features=(),
+    groups=("plate", "sample"),
+    time=None,
+    description="""\
+Assays of penicillin on plates
+------------------------------
+
+The strength of penicillin was tested by how far it keeps bacteria (B. subtilis) from growing: each plate of nutrient
+medium, mixed with the bacteria, took a few drops of each of six samples, and around each drop a circular zone stayed
+clear. The stronger the solution, the wider the zone. With every sample on every plate, the two grouping factors are
+fully crossed: plates differ, samples differ, and what remains is the error of the assay.
+
+:Rows: 144, one for each plate and sample
+:Clusters: 24 plates of 6 rows each, crossed with 6 samples of 24 rows each
+
+There are no features: ``data`` has no columns, and the model consists of an intercept and a random intercept of each
+factor. Estimators that need at least one feature cannot be fitted to it.
+
+Columns
+
+- ``diameter`` (target): diameter of the clear zone in mm, to the whole millimetre
+- ``plate`` (groups): the plate, "a" to "x"
+- ``sample`` (groups): the sample of penicillin, "A" to "F"
+
+References
+
+Davies, O. L. and Goldsmith, P. L. (eds.) (1972). Statistical Methods in Research and Production, 4th edition, section
+6.6. Oliver and Boyd, Edinburgh.
+""",
+)
+
+PASTES = Study(
+    filename="pastes.csv",
+    target="strength",
+    features=(),
+    groups=("batch", "batch:cask"),
+    time=None,
+    description="""\
+Strength of a paste by batch and cask
+-------------------------------------
+
+A chemical paste is delivered in casks. Ten deliveries were drawn at random, three casks were sampled from each, and the
+sample of each cask was assayed twice. The strength varies between the batches delivered, between the casks of a batch,
+and between two assays of the same cask: the casks are nested in the batches.
+
+:Rows: 60, one for each assay
+:Clusters: 10 batches of 6 rows each, and in them 30 casks of 2 rows each
+
+The column ``cask`` restarts in each batch: it has 3 values for 30 casks, and used alone it would treat the first casks
+of all batches as one cask. The second factor in ``groups`` is therefore the composite label "batch:cask", such as "A:c"
+for cask c of batch A.
+
+There are no features: ``data`` has no columns, and the model consists of an intercept and a random intercept of each
+factor. Estimators that need at least one feature cannot be fitted to it.
+
+Columns
+
+- ``strength`` (target): strength of the paste found by the assay; the table gives no unit
+- ``batch`` (groups): the batch delivered, "A" to "J"
+- ``cask`` (part of groups): the cask within the batch, "a" to "c"
+
+Columns of ``frame`` only
+
+- ``sample``: the sample that was assayed twice, one from each cask: the same labels as "batch:cask"
+
+References
+
+Davies, O. L. and Goldsmith, P. L. (eds.) (1972). Statistical Methods in Research and Production, 4th edition, section
+6.5. Oliver and Boyd, Edinburgh.
 """,
 )

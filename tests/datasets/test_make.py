@@ -211,6 +211,100 @@ def test_residuals_given_the_group_effects_have_mean_zero():
 
 
 @every_generator
+def test_no_random_slopes_is_the_default(make):
+    *plain, info = make(return_info=True, random_state=0)
+    for given in ([], (), None):
+        for a, b in zip(plain, make(random_slopes=given, effect_correlation=0.5, random_state=0), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert info.random_covariance.tolist() == [[pytest.approx(info.group_variance)]]
+    np.testing.assert_array_equal(info.random_effects[:, 0], info.group_effects)
+
+
+def test_regression_without_noise_is_the_linear_predictor_of_each_group():
+    """Without noise the intercepts vanish as well: what is left is a plane through the origin in every group."""
+    X, y, groups, info = make_clustered_regression(
+        30, (1, 6), noise=0.0, random_slopes=[3, 1], slope_sd=[2.0, 0.5], return_info=True, random_state=0
+    )
+    coef = np.tile(info.coef, (30, 1))
+    coef[:, 3] += info.random_effects[:, 1]
+    coef[:, 1] += info.random_effects[:, 2]
+    np.testing.assert_allclose(y, np.einsum("ij,ij->i", X, coef[groups]), rtol=1e-10, atol=1e-12)
+    assert info.random_effects.shape == (30, 3)
+    assert (info.random_effects[:, 0] == 0).all()
+    assert info.random_covariance.tolist() == [[0, 0, 0], [0, 4, 0], [0, 0, 0.25]]
+
+
+@every_generator
+def test_random_covariance_is_made_of_deviations_and_correlation(make):
+    *_, info = make(
+        icc=0.2, random_slopes=[0, 2], slope_sd=[0.3, 0.6], effect_correlation=-0.4, return_info=True, random_state=0
+    )
+    deviations = np.array([np.sqrt(info.group_variance), 0.3, 0.6])
+    np.testing.assert_allclose(np.sqrt(np.diag(info.random_covariance)), deviations)
+    correlation = info.random_covariance / np.outer(deviations, deviations)
+    np.testing.assert_allclose(correlation, np.full((3, 3), -0.4) + 1.4 * np.eye(3))
+
+
+@every_generator
+@pytest.mark.parametrize("correlation", [-0.45, 0.0, 0.9])
+def test_drawn_effects_have_the_random_covariance(make, correlation):
+    *_, info = make(
+        20_000,
+        1,
+        icc=0.5,
+        random_slopes=[1, 0],
+        slope_sd=[1.0, 0.2],
+        effect_correlation=correlation,
+        return_info=True,
+        random_state=0,
+    )
+    scale = np.sqrt(np.diag(info.random_covariance))
+    sample = np.cov(info.random_effects.T) / np.outer(scale, scale)
+    # Standard errors are at most 0.01.
+    np.testing.assert_allclose(sample, info.random_covariance / np.outer(scale, scale), atol=0.04)
+    assert np.abs(info.random_effects.mean(axis=0) / scale).max() < 0.03
+
+
+def test_products_of_residuals_of_a_group_have_the_implied_covariance():
+    """Cov(y_1, y_2 | x) = z_1' D z_2 for two rows of a group, which least squares on the products of z must find."""
+    X, y, _, info = make_clustered_regression(
+        40_000,
+        2,
+        n_features=2,
+        icc=0.4,
+        random_slopes=[1],
+        slope_sd=0.7,
+        effect_correlation=0.5,
+        shuffle=False,
+        return_info=True,
+        random_state=0,
+    )
+    residuals = (y - info.intercept - X @ info.coef).reshape(-1, 2)
+    slope = X[:, 1].reshape(-1, 2)
+    design = np.column_stack([np.ones(len(slope)), slope.sum(axis=1), slope.prod(axis=1)])
+    products = residuals.prod(axis=1)
+    estimate = np.linalg.lstsq(design, products, rcond=None)[0]
+    (variance, covariance), (_, slope_variance) = info.random_covariance
+    # Standard errors are near 0.01.
+    np.testing.assert_allclose(estimate, [variance, covariance, slope_variance], atol=0.04)
+    assert covariance == pytest.approx(0.5 * 0.7 * np.sqrt(0.4))
+
+
+def test_classes_follow_the_random_slopes():
+    X, y, groups, info = make_clustered_classification(
+        10_000, 3, icc=0.3, random_slopes=[4], slope_sd=1.0, effect_correlation=0.5, return_info=True, random_state=0
+    )
+    along_slope = X[:, 4] * info.random_effects[groups, 1]
+
+    def z_score(p):
+        return np.sum((y - p) * along_slope) / np.sqrt(np.sum(p * (1 - p) * along_slope**2))
+
+    predictor = info.intercept + X @ info.coef + info.group_effects[groups]
+    assert abs(z_score(expit(predictor + along_slope))) < 4.0
+    assert abs(z_score(expit(predictor))) > 4.0
+
+
+@every_generator
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -234,6 +328,20 @@ def test_residuals_given_the_group_effects_have_mean_zero():
         ({"icc": np.nan}, "`icc`"),
         ({"icc": "high"}, "`icc`"),
         ({"intercept": np.inf}, "`intercept` must be a finite number"),
+        ({"random_slopes": 1}, "`random_slopes` must list different columns of X, integers from 0 to 4, got 1"),
+        ({"random_slopes": [5]}, "`random_slopes`"),
+        ({"random_slopes": [-1]}, "`random_slopes`"),
+        ({"random_slopes": [0, 0]}, "`random_slopes` must list different columns"),
+        ({"random_slopes": [[0], [1]]}, "`random_slopes`"),
+        ({"random_slopes": ["x0"]}, "`random_slopes`"),
+        ({"random_slopes": [True]}, "`random_slopes`"),
+        ({"random_slopes": [0], "slope_sd": -1.0}, "`slope_sd` must be finite and at least 0"),
+        ({"random_slopes": [0], "slope_sd": [0.5, 0.5]}, r"`slope_sd` .* shape \(1,\).* got shape \(2,\)"),
+        ({"random_slopes": [0], "slope_sd": np.nan}, "`slope_sd` must be finite"),
+        ({"random_slopes": [0], "slope_sd": "wide"}, "`slope_sd` must be a number"),
+        ({"random_slopes": [0], "effect_correlation": 1.0}, "`effect_correlation` must lie between -1 and 1"),
+        ({"random_slopes": [0, 1], "effect_correlation": -0.5}, "between -0.5 and 1, both excluded, got -0.5"),
+        ({"random_slopes": [0], "effect_correlation": np.nan}, "`effect_correlation` must be a finite number"),
     ],
 )
 def test_bad_arguments_raise(make, arguments, message):

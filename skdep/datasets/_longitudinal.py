@@ -1,72 +1,13 @@
-"""Loaders of the packaged studies, in the idiom of the ``load_*`` functions of scikit-learn."""
+"""Loaders of studies that followed subjects in time: one grouping factor, and an occasion of every row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sklearn.utils import Bunch
+from skdep.datasets._load import load_study
+from skdep.datasets._studies import DIETOX, EPIL, OHIO, ORTHODONT, RESPIRATORY, SLEEPSTUDY
 
-from skdep.datasets._studies import DIETOX, EPIL, OHIO, RESPIRATORY, Study
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["load_dietox", "load_epil", "load_ohio", "load_respiratory"]
-
-
-def _read(filename: str) -> pd.DataFrame:
-    import pandas as pd
-
-    with as_file(files("skdep.datasets") / "data" / filename) as path:
-        return pd.read_csv(path)
-
-
-def _labels(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
-    """Cluster labels of the rows: the column itself, or its values joined by ":" when it takes several to be unique."""
-    labels = frame[columns[0]]
-    for column in columns[1:]:
-        labels = labels.astype(str) + ":" + frame[column].astype(str)
-    return labels.rename(":".join(columns))
-
-
-def _encode(data: pd.DataFrame, references: Mapping[str, str]) -> pd.DataFrame:
-    """Replace each column of strings by 0/1 columns ``name[level]``, one for every level but the reference."""
-    encoded = {}
-    for name in data.columns:
-        if name in references:
-            for level in sorted(set(data[name]) - {references[name]}):
-                encoded[f"{name}[{level}]"] = data[name] == level
-        else:
-            encoded[name] = data[name]
-    return data.iloc[:, :0].assign(**encoded).astype(float)
-
-
-def _load(study: Study, *, return_X_y: bool, as_frame: bool) -> Any:
-    frame = _read(study.filename)
-    data = frame[list(study.features)]
-    if not as_frame:
-        data = _encode(data, study.references)
-    columns: dict[str, Any] = {
-        "data": data,
-        "target": frame[study.target],
-        "groups": _labels(frame, study.groups),
-        "time": frame[study.time],
-    }
-    if not as_frame:
-        # Copied because arrays taken from a Series are read-only under pandas 3.
-        columns = {key: values.to_numpy(copy=True) for key, values in columns.items()}
-    if return_X_y:
-        return columns["data"], columns["target"]
-    return Bunch(
-        **columns,
-        frame=frame if as_frame else None,
-        feature_names=list(data.columns),
-        target_name=study.target,
-        DESCR=study.description,
-        filename=study.filename,
-    )
+__all__ = ["load_dietox", "load_epil", "load_ohio", "load_orthodont", "load_respiratory", "load_sleepstudy"]
 
 
 def load_ohio(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
@@ -122,7 +63,7 @@ def load_ohio(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
     >>> int(ohio.target.sum())
     326
     """
-    return _load(OHIO, return_X_y=return_X_y, as_frame=as_frame)
+    return load_study(OHIO, return_X_y=return_X_y, as_frame=as_frame)
 
 
 def load_epil(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
@@ -180,7 +121,7 @@ def load_epil(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
     >>> load_epil(as_frame=False).feature_names
     ['trt[progabide]', 'base', 'age', 'V4', 'lbase', 'lage']
     """
-    return _load(EPIL, return_X_y=return_X_y, as_frame=as_frame)
+    return load_study(EPIL, return_X_y=return_X_y, as_frame=as_frame)
 
 
 def load_dietox(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
@@ -239,7 +180,7 @@ def load_dietox(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
     >>> load_dietox(as_frame=False).feature_names
     ['Time', 'Cu[Cu035]', 'Cu[Cu175]', 'Evit[Evit100]', 'Evit[Evit200]']
     """
-    return _load(DIETOX, return_X_y=return_X_y, as_frame=as_frame)
+    return load_study(DIETOX, return_X_y=return_X_y, as_frame=as_frame)
 
 
 def load_respiratory(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
@@ -299,4 +240,120 @@ def load_respiratory(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
     >>> print(respiratory.groups.iloc[0], respiratory.groups.iloc[-1])
     1:1 2:55
     """
-    return _load(RESPIRATORY, return_X_y=return_X_y, as_frame=as_frame)
+    return load_study(RESPIRATORY, return_X_y=return_X_y, as_frame=as_frame)
+
+
+def load_sleepstudy(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
+    """Load the reaction times of subjects short of sleep (continuous outcome, balanced).
+
+    Mean reaction times of 18 subjects on ten successive days; from the fourth on they followed nights of three hours in
+    bed [1]_. Subjects differ in their level and in how fast they slow down: the usual model has a random intercept and
+    a random slope of ``Days``.
+
+    Parameters
+    ----------
+    return_X_y : bool, default=False
+        If True, return ``(data, target)`` instead of a Bunch.
+    as_frame : bool, default=True
+        If True, ``data`` is a DataFrame and the other columns are Series; if False they are ndarrays.
+
+    Returns
+    -------
+    study : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with the following attributes.
+
+        data : DataFrame or ndarray of shape (180, 1)
+            The feature: ``Days``, 0 to 9.
+        target : Series or ndarray of shape (180,)
+            ``Reaction``, the mean reaction time of the day in ms.
+        groups : Series or ndarray of shape (180,)
+            ``Subject``, the number of the subject: 18 clusters of 10 rows.
+        time : Series or ndarray of shape (180,)
+            ``Days``, 0 to 9.
+        frame : DataFrame of shape (180, 3), or None
+            The whole table; None if ``as_frame=False``.
+        feature_names : list of str
+            The names of the columns of ``data``.
+        target_name : str
+            The name of the target column.
+        DESCR : str
+            The study, its columns and their units, and its reference.
+        filename : str
+            The name of the packaged file.
+
+    (data, target) : tuple if ``return_X_y=True``
+        The features and the target as described above.
+
+    References
+    ----------
+    .. [1] Belenky, G., Wesensten, N. J., Thorne, D. R., Thomas, M. L., Sing, H. C., Redmond, D. P., Russo, M. B. and
+       Balkin, T. J. (2003). Patterns of performance degradation and restoration during sleep restriction and subsequent
+       recovery: a sleep dose-response study. Journal of Sleep Research 12(1), 1-12.
+
+    Examples
+    --------
+    >>> from skdep.datasets import load_sleepstudy
+    >>> sleepstudy = load_sleepstudy()
+    >>> sleepstudy.data.shape, sleepstudy.groups.nunique()
+    ((180, 1), 18)
+    >>> print(sleepstudy.target.groupby(sleepstudy.time).mean().round(1).tolist())
+    [256.7, 264.5, 265.4, 283.0, 288.6, 308.5, 312.2, 318.8, 336.6, 350.9]
+    """
+    return load_study(SLEEPSTUDY, return_X_y=return_X_y, as_frame=as_frame)
+
+
+def load_orthodont(*, return_X_y: bool = False, as_frame: bool = True) -> Any:
+    """Load the dental growth of children (continuous outcome, balanced).
+
+    A distance within the head of 16 boys and 11 girls, measured on X-rays at the ages 8, 10, 12 and 14 [1]_.
+
+    Parameters
+    ----------
+    return_X_y : bool, default=False
+        If True, return ``(data, target)`` instead of a Bunch.
+    as_frame : bool, default=True
+        If True, ``data`` is a DataFrame and the other columns are Series; if False they are ndarrays, and the strings
+        of ``Sex`` become the 0/1 column ``Sex[Male]`` with female as the reference.
+
+    Returns
+    -------
+    study : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with the following attributes.
+
+        data : DataFrame or ndarray of shape (108, 2)
+            The features: ``age`` (years) and ``Sex`` ("Female" or "Male").
+        target : Series or ndarray of shape (108,)
+            ``distance``, in mm.
+        groups : Series or ndarray of shape (108,)
+            ``Subject``, the child, as in ``"M01"`` or ``"F01"``: 27 clusters of 4 rows.
+        time : Series or ndarray of shape (108,)
+            ``age``, in years.
+        frame : DataFrame of shape (108, 4), or None
+            The whole table; None if ``as_frame=False``.
+        feature_names : list of str
+            The names of the columns of ``data``.
+        target_name : str
+            The name of the target column.
+        DESCR : str
+            The study, its columns and their units, and its reference.
+        filename : str
+            The name of the packaged file.
+
+    (data, target) : tuple if ``return_X_y=True``
+        The features and the target as described above.
+
+    References
+    ----------
+    .. [1] Potthoff, R. F. and Roy, S. N. (1964). A generalized multivariate analysis of variance model useful
+       especially for growth curve problems. Biometrika 51(3/4), 313-326.
+
+    Examples
+    --------
+    >>> from skdep.datasets import load_orthodont
+    >>> orthodont = load_orthodont()
+    >>> orthodont.data.shape, orthodont.groups.nunique()
+    ((108, 2), 27)
+    >>> load_orthodont(as_frame=False).feature_names
+    ['age', 'Sex[Male]']
+    """
+    return load_study(ORTHODONT, return_X_y=return_X_y, as_frame=as_frame)

@@ -1,0 +1,152 @@
+"""From the optimum to what users see: everything mapped back to their columns and units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skdep.mixed.evaluation import State
+from skdep.mixed.fit import (
+    LinearMixedFit,
+    WorkingData,
+    canonical,
+    fit_products,
+    loglik_of,
+    summarise_optimum,
+)
+from skdep.mixed.newton import Optimum
+from skdep.mixed.parameters import CovarianceParameters
+from skdep.mixed.robust import conditional_residuals, outermost_terms, robust_covariance
+from skdep.mixed.starting_values import minque_start
+from skdep.mixed.weights import RowWeights
+
+__all__ = ["Estimates", "estimate_all"]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Estimates in the user's columns and units; terms in working order.
+
+    Parameters
+    ----------
+    fit : LinearMixedFit
+        The fit in working coordinates.
+    params : ndarray of shape (n_coefficients,)
+        ``[intercept, *coef]``.
+    by_type : dict
+        Covariance of `params` by type.
+    aliased : ndarray of bool of shape (n_coefficients,)
+        Which of them are not estimable.
+    sigma2 : float
+        Residual variance.
+    covariances : list of ndarray of shape (q, q)
+        Covariance of the random effects by term.
+    effects, effect_sds : list of ndarray of shape (n_levels, q)
+        Predicted random effects and their conditional standard deviations.
+    n_clusters : int
+        Number of clusters of the sandwich: levels of the outermost factor, the least of them if crossed; rows without
+        factors.
+    """
+
+    fit: LinearMixedFit
+    params: np.ndarray
+    by_type: dict[str, np.ndarray]
+    aliased: np.ndarray
+    sigma2: float
+    covariances: list[np.ndarray]
+    effects: list[np.ndarray]
+    effect_sds: list[np.ndarray]
+    n_clusters: int
+
+
+def estimate_all(
+    data: WorkingData, weights: RowWeights, *, diagonal: bool, reml: bool, max_iter: int, tol: float
+) -> Estimates:
+    """Fit, and map everything back.
+
+    Parameters
+    ----------
+    data : WorkingData
+        Rows in working coordinates.
+    weights : RowWeights
+        Their weights.
+    diagonal, reml : bool
+        Whether covariances are diagonal, and the criterion REML.
+    max_iter : int
+        Most steps.
+    tol : float
+        Tolerance of the decrement.
+    """
+    products = data.products
+    if data.y_scale == 0.0:
+        engine, optimum, parameters = _without_error(data, diagonal=diagonal, reml=reml)
+        start: Any = optimum.state.factors
+    else:
+        start = minque_start(products)
+        engine, optimum, parameters = fit_products(
+            products, diagonal=diagonal, reml=reml, max_iter=max_iter, tol=tol, start=start
+        )
+    state, scale = optimum.state, data.y_scale
+    origin = data.basis.back @ data.shift
+    if data.border.shape[1] > 1 and data.y_centre:
+        origin[0] += data.y_centre
+    fit = LinearMixedFit(
+        products=products,
+        parameters=parameters,
+        factors=tuple(canonical(state.factors)),
+        reml=reml,
+        loglik=loglik_of(products, state.border, state.value) if scale > 0 else np.inf,
+        back=data.basis.back,
+        origin=origin,
+        converged=optimum.converged,
+        optimization=summarise_optimum(optimum, parameters, start, tol),
+    )
+    effects = engine.effects(state) if data.terms else []
+    sigma2 = state.border.sigma2 * scale**2
+    to_user = [term.to_user for term in products.terms]
+    variances = engine.conditional_variances(state) if data.terms else []
+    by_type, n_clusters = _covariances(data, weights, state, effects)
+    return Estimates(
+        fit=fit,
+        params=origin + data.basis.back @ state.border.beta * scale,
+        by_type=by_type,
+        aliased=data.basis.aliased,
+        sigma2=sigma2,
+        covariances=[_symmetric(A @ T @ T.T @ A.T) * sigma2 for A, T in zip(to_user, fit.factors, strict=True)],
+        effects=[part @ A.T * scale for A, part in zip(to_user, effects, strict=True)],
+        effect_sds=[
+            np.sqrt(np.maximum(np.einsum("ab,lbc,ac->la", A, part, A, optimize=True), 0.0) * sigma2)
+            for A, part in zip(to_user, variances, strict=True)
+        ],
+        n_clusters=n_clusters,
+    )
+
+
+def _symmetric(matrix: np.ndarray) -> np.ndarray:
+    return 0.5 * (matrix + matrix.T)
+
+
+def _without_error(data: WorkingData, *, diagonal: bool, reml: bool) -> tuple[Any, Optimum, CovarianceParameters]:
+    """Return the fit where least squares leaves no residual: no variance at all."""
+    from skdep.mixed.fit import make_engine
+
+    parameters = CovarianceParameters(tuple(term.q for term in data.products.terms), diagonal)
+    engine = make_engine(data.products, parameters, reml=reml)
+    state: State = engine.value([np.zeros((q, q)) for q in parameters.sizes])
+    return engine, Optimum(state, None, 0.0, converged=True, message="no residual", path=[state.value]), parameters
+
+
+def _covariances(
+    data: WorkingData, weights: RowWeights, state: State, effects: list[np.ndarray]
+) -> tuple[dict[str, np.ndarray], int]:
+    """Return the covariance matrices of the coefficients by type, and the number of clusters of the sandwich."""
+    border, back = state.border, data.basis.back * data.y_scale
+    bread = border.inverse_root @ border.inverse_root.T
+    outermost = outermost_terms(data.terms)
+    residuals = conditional_residuals(data.border, border.beta, data.terms, data.columns, effects)
+    robust = robust_covariance(data.border[:, :-1], residuals, weights.total, bread, outermost)
+    n_clusters = min((term.n_levels for term in outermost), default=len(data.border))
+    by_type = {"model": bread * border.sigma2, "robust": robust}
+    return {kind: _symmetric(back @ matrix @ back.T) for kind, matrix in by_type.items()}, n_clusters

@@ -1,0 +1,318 @@
+"""The fit of a linear mixed model: from arrays to estimates, and the frozen result that inference reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from skdep._basis import Basis, full_rank_basis
+from skdep._linalg import is_ill_conditioned, scaled_solve
+from skdep.mixed.border import Border, solve_border
+from skdep.mixed.cross_products import CrossProducts, WorkingColumns, form_cross_products, working_columns
+from skdep.mixed.evaluation import State
+from skdep.mixed.newton import BOUNDARY, Optimum, minimise
+from skdep.mixed.one_factor import OneFactor
+from skdep.mixed.parameters import CovarianceParameters
+from skdep.mixed.several_factors import SeveralFactors
+from skdep.mixed.starting_values import minque_start
+from skdep.mixed.terms import RandomTerm
+from skdep.mixed.weights import RowWeights
+
+__all__ = ["LinearMixedFit", "OptimizationSummary", "WorkingData", "fit_products", "make_engine", "working_data"]
+
+
+@dataclass(frozen=True)
+class OptimizationSummary:
+    """How the search for the covariance parameters went.
+
+    Parameters
+    ----------
+    start, end : tuple of ndarray of shape (q, q)
+        Relative covariance factors T by factor, in working coordinates (columns of mean square one).
+    criterion_start, criterion : float
+        -2 log L (the REML criterion under REML) at the start and at the end.
+    n_steps : int
+        Accepted steps.
+    n_evaluations : int
+        Evaluations of the criterion.
+    decrement : float
+        Decrease of the criterion that a further step promises: the test of convergence, free of units.
+    gradient : ndarray
+        Derivative of the criterion by the free entries of T at the end.
+    tol : float
+        What `decrement` was asked to be below.
+    message : str
+        How the search ended.
+    """
+
+    start: tuple[np.ndarray, ...]
+    end: tuple[np.ndarray, ...]
+    criterion_start: float
+    criterion: float
+    n_steps: int
+    n_evaluations: int
+    decrement: float
+    gradient: np.ndarray
+    tol: float
+    message: str
+
+
+@dataclass(frozen=True)
+class WorkingData:
+    """Rows in working coordinates, and the way back.
+
+    Parameters
+    ----------
+    terms : list of RandomTerm
+        Terms, the one with most columns first.
+    columns : list of WorkingColumns
+        Their columns.
+    border : ndarray of shape (n_rows, p + 1)
+        Fixed-effect columns and scaled least squares residual of y.
+    basis : Basis
+        Maps estimates for the columns of `border` to ``[intercept, *coef]``.
+    shift : ndarray of shape (p,)
+        Least squares estimates, in working coordinates and units of y.
+    y_centre : float
+        What was taken off y first.
+    y_scale : float
+        Unit of y; 0 where least squares fit without error.
+    products : CrossProducts
+        Cross-products of all that.
+    """
+
+    terms: list[RandomTerm]
+    columns: list[WorkingColumns]
+    border: np.ndarray
+    basis: Basis
+    shift: np.ndarray
+    y_centre: float
+    y_scale: float
+    products: CrossProducts
+
+
+@dataclass(frozen=True)
+class LinearMixedFit:
+    """A fitted linear mixed model: summaries of the data, parameters, and what maps them to the user's columns.
+
+    Parameters
+    ----------
+    products : CrossProducts
+        Cross-products of the data in working coordinates.
+    parameters : CovarianceParameters
+        Layout of the covariance parameters.
+    factors : tuple of ndarray
+        Estimated relative covariance factors T.
+    reml : bool
+        Whether they maximise the REML criterion.
+    loglik : float
+        Log-likelihood (REML criterion) with all constants.
+    back : ndarray of shape (n_coefficients, p)
+        Maps fixed effects in working coordinates (units of y) to ``[intercept, *coef]``.
+    origin : ndarray of shape (n_coefficients,)
+        ``[intercept, *coef]`` of the zero of working coordinates.
+    converged : bool
+        Whether the search converged.
+    optimization : OptimizationSummary
+        How it went.
+    """
+
+    products: CrossProducts
+    parameters: CovarianceParameters
+    factors: tuple[np.ndarray, ...]
+    reml: bool
+    loglik: float
+    back: np.ndarray
+    origin: np.ndarray
+    converged: bool
+    optimization: OptimizationSummary
+
+    def engine(self, *, reml: bool | None = None) -> Any:
+        """Build the engine."""
+        return make_engine(self.products, self.parameters, reml=self.reml if reml is None else reml)
+
+    @property
+    def singular(self) -> bool:
+        """Whether an estimated covariance matrix is on the boundary."""
+        return any(np.abs(np.diag(T)).min() < BOUNDARY for T in self.factors)
+
+
+class _NoFactor:
+    """Plain regression: no random effects."""
+
+    exact_hessian = True
+
+    def __init__(self, products: CrossProducts, parameters: CovarianceParameters, *, reml: bool):
+        self.products, self.parameters, self.reml = products, parameters, reml
+
+    def value(self, factors: Sequence[np.ndarray]) -> State:
+        border = solve_border(self.products.gram, self.products.n_obs, reml=self.reml)
+        return State([], border.value, border, {})
+
+
+def make_engine(products: CrossProducts, parameters: CovarianceParameters, *, reml: bool) -> Any:
+    """Choose the engine for the number of factors."""
+    kinds = {0: _NoFactor, 1: OneFactor}
+    return kinds.get(len(products.terms), SeveralFactors)(products, parameters, reml=reml)
+
+
+def working_data(
+    X: np.ndarray,
+    y: np.ndarray,
+    terms: Sequence[RandomTerm],
+    weights: RowWeights,
+    *,
+    fit_intercept: bool,
+    diagonal: bool,
+) -> WorkingData:
+    """Bring rows to working coordinates and form cross-products.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        Features.
+    y : ndarray of shape (n_rows,)
+        Outcomes less the offset.
+    terms : sequence of RandomTerm
+        Terms, the one with most columns first.
+    weights : RowWeights
+        Weights.
+    fit_intercept, diagonal : bool
+        As in the estimator.
+    """
+    total = weights.total
+    border, basis = _fixed_columns(X, total, fit_intercept)
+    p = border.shape[1] - 1
+    y_centre = float(np.average(y, weights=total)) if fit_intercept else 0.0
+    np.subtract(y, y_centre, out=border[:, p])
+    weighted = border if total is None else border * total[:, None]
+    gram = np.dot(weighted.T, border)
+    size = float(gram[p, p])
+    shift = scaled_solve(gram[:p, :p], gram[:p, p])
+    border[:, p] -= np.dot(border[:, :p], shift)
+    residual = border[:, p]
+    sum_of_weights = len(y) if total is None else float(total.sum())
+    y_scale = float(np.sqrt(np.dot(residual, residual if total is None else residual * total) / sum_of_weights))
+    if y_scale <= 1e-13 * max(np.sqrt(size / sum_of_weights), abs(y_centre)):
+        border[:, p], y_scale = 0.0, 0.0
+    else:
+        border[:, p] /= y_scale
+    columns = [working_columns(term, X, total, diagonal=diagonal) for term in terms]
+    products = form_cross_products(
+        terms,
+        columns,
+        border,
+        weights=weights.rows,
+        row_multiplicity=weights.multiplicity,
+        n_obs=weights.n_obs,
+        log_weights=weights.log_weights,
+        y_scale=y_scale,
+        reml_shift=_reml_shift(basis, X, border, fit_intercept) if basis.aliased.any() or _is_rotated(basis) else 0.0,
+    )
+    return WorkingData(list(terms), columns, border, basis, shift, y_centre, y_scale, products)
+
+
+def _fixed_columns(X: np.ndarray, total: np.ndarray | None, fit_intercept: bool) -> tuple[np.ndarray, Basis]:
+    """Return fixed-effect columns with room for y, centred where there is an intercept, and the way back."""
+    n_rows, n_features = X.shape
+    border = np.empty((n_rows, n_features + fit_intercept + 1))
+    back = np.eye(n_features + fit_intercept)
+    if fit_intercept:
+        centre = np.average(X, axis=0, weights=total) if n_features else np.zeros(0)
+        border[:, 0] = 1.0
+        np.subtract(X, centre, out=border[:, 1:-1])
+        back[0, 1:] = -centre
+    else:
+        border[:, :-1] = X
+    columns = border[:, :-1]
+    gram = np.dot(columns.T, columns if total is None else columns * total[:, None])
+    if not is_ill_conditioned(gram):
+        return border, Basis(columns, back, np.zeros(len(back), dtype=bool))
+    basis = full_rank_basis(X, fit_intercept=fit_intercept)
+    parts = [np.ones(n_rows)] if fit_intercept else []
+    return np.column_stack([*parts, basis.columns, np.zeros(n_rows)]), basis
+
+
+def _is_rotated(basis: Basis) -> bool:
+    """Say whether the coordinates are other than centred columns."""
+    n_coefficients, rank = basis.back.shape
+    return n_coefficients != rank or not np.array_equal(np.diag(basis.back), np.ones(rank))
+
+
+def _reml_shift(basis: Basis, X: np.ndarray, border: np.ndarray, fit_intercept: bool) -> float:
+    """Return log|R'R| of [1, X] = B R, dependent columns left out: what REML differs by in the user's columns."""
+    columns = np.column_stack([np.ones(len(X)), X]) if fit_intercept else X
+    coordinates = np.linalg.lstsq(border[:, :-1], columns, rcond=None)[0]
+    kept: list[np.ndarray] = []
+    shift = 0.0
+    for column in coordinates.T:
+        rest = column.copy()
+        for _ in range(2):
+            for direction in kept:
+                rest -= (direction @ rest) * direction
+        length = float(np.linalg.norm(rest))
+        if length > 1e-7 * float(np.linalg.norm(column)) and len(kept) < len(coordinates):
+            kept.append(rest / length)
+            shift += 2.0 * float(np.log(length))
+    return shift
+
+
+def fit_products(
+    products: CrossProducts, *, diagonal: bool, reml: bool, max_iter: int, tol: float, start: Any = None
+) -> tuple[Any, Optimum, CovarianceParameters]:
+    """Maximise the likelihood; returns the engine, where the search ended, and the layout of the parameters."""
+    parameters = CovarianceParameters(tuple(term.q for term in products.terms), diagonal)
+    engine = make_engine(products, parameters, reml=reml)
+    if not products.terms:
+        state = engine.value([])
+        return engine, Optimum(state, None, 0.0, converged=True, message="closed form", path=[state.value]), parameters
+    begin = minque_start(products) if start is None else start
+    return engine, minimise(engine, begin, max_iter=max_iter, tol=tol), parameters
+
+
+def loglik_of(products: CrossProducts, border: Border, value: float) -> float:
+    """Return the log-likelihood (REML criterion) with all constants, in units of y."""
+    scale = border.m * 2.0 * float(np.log(products.y_scale))
+    shift = products.reml_shift if border.reml else 0.0
+    return -0.5 * (value + scale + shift - products.log_weights)
+
+
+def summarise_optimum(
+    optimum: Optimum, parameters: CovarianceParameters, start: Any, tol: float
+) -> OptimizationSummary:
+    """Record the search."""
+    gradient = np.zeros(0)
+    if optimum.derivatives is not None:
+        jacobian = parameters.jacobian(optimum.state.factors)
+        gradient = jacobian.T @ parameters.sigma_gradient(optimum.derivatives.gradients)
+    return OptimizationSummary(
+        tuple(start),
+        tuple(optimum.state.factors),
+        optimum.path[0],
+        optimum.state.value,
+        optimum.n_steps,
+        optimum.n_values,
+        optimum.decrement,
+        gradient,
+        tol,
+        optimum.message,
+    )
+
+
+def canonical(factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the same covariances' factors with diagonals that are not negative, and exact zeros on the boundary."""
+    result = []
+    for T in factors:
+        signs = np.where(np.diag(T) < 0, -1.0, 1.0)
+        T = T * signs
+        small = np.abs(T) < 1e-9
+        result.append(np.where(small, 0.0, T))
+    return result
+
+
+def with_products(fit: LinearMixedFit, **changes: Any) -> LinearMixedFit:
+    """Return the same fit with some parts replaced."""
+    return replace(fit, **changes)

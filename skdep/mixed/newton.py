@@ -1,0 +1,251 @@
+r"""Newton's method for the profiled criterion, over the relative Cholesky factors T.
+
+Steps minimise the second-order model in T, with eigenvalues of the second derivative taken by size, within a trust region
+measured relative to T. Where the engine gives the average information in place of the exact second derivative, the
+difference is learnt from the gradients seen (symmetric rank-one updates), so that convergence stays superlinear.
+
+A fit has converged when the model promises no decrease of -2 log L worth speaking of (the Newton decrement, which has no
+unit), and, if Sigma is singular, when no step off the boundary decreases the criterion: the derivative along the null
+space is not negative, and a ladder of trial points is no better.
+
+References
+----------
+Nocedal and Wright (2006), Numerical Optimization, 2nd ed., chapters 4 (trust regions) and 6.2 (rank-one updates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from skdep.mixed.evaluation import Derivatives, State
+from skdep.mixed.parameters import CovarianceParameters
+
+__all__ = ["Criterion", "Optimum", "minimise"]
+
+# A column of T whose pivot is below this (columns of Z have mean square one, sigma is 1) is on the boundary.
+BOUNDARY = 1e-5
+# Sizes of the steps that are tried off the boundary.
+_LADDER = (0.03, 0.3, 1.5)
+_SMALLEST_RADIUS = 1e-10
+
+
+class Criterion(Protocol):
+    """What an engine offers the optimiser."""
+
+    parameters: CovarianceParameters
+
+    def value(self, factors: Sequence[np.ndarray]) -> State:
+        """Evaluate the criterion."""
+
+    def derivatives(self, state: State) -> Derivatives:
+        """Differentiate it."""
+
+
+@dataclass
+class Optimum:
+    """Where the optimiser ended.
+
+    Parameters
+    ----------
+    state : State
+        Criterion at the end.
+    derivatives : Derivatives
+        Its derivatives there.
+    decrement : float
+        Decrease of the criterion that a further step promises.
+    n_steps, n_values : int
+        Accepted steps, and evaluations of the criterion.
+    converged : bool
+        Whether the tests of convergence hold.
+    message : str
+        How the search ended.
+    path : list of float
+        Criterion after each step.
+    """
+
+    state: State
+    derivatives: Derivatives
+    decrement: float = np.inf
+    n_steps: int = 0
+    n_values: int = 1
+    converged: bool = False
+    message: str = ""
+    path: list[float] = field(default_factory=list)
+
+
+def minimise(criterion: Criterion, start: Sequence[np.ndarray], *, max_iter: int, tol: float) -> Optimum:
+    """Minimise the criterion.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        The engine.
+    start : sequence of ndarray
+        Relative Cholesky factors to begin with.
+    max_iter : int
+        Most steps.
+    tol : float
+        Promised decrease of -2 log L below which the fit has converged.
+    """
+    search = _Search(criterion, start, max_iter, tol)
+    search.descend()
+    for _ in range(2 * criterion.parameters.n_parameters + 2):
+        if not search.optimum.converged or not search.leave_boundary():
+            break
+        search.descend()
+    return search.optimum
+
+
+class _Search:
+    """The state of one search."""
+
+    def __init__(self, criterion: Criterion, start: Sequence[np.ndarray], max_iter: int, tol: float):
+        self.criterion, self.max_iter, self.tol = criterion, max_iter, tol
+        self.parameters = criterion.parameters
+        state = criterion.value(start)
+        self.optimum = Optimum(state, criterion.derivatives(state), path=[state.value])
+        self.radius = 1.0
+        self.correction = np.zeros((self.parameters.n_parameters,) * 2)
+
+    def descend(self) -> None:
+        """Step until converged, or the steps are used up."""
+        at = self.optimum
+        at.converged, at.message = False, "iteration limit"
+        while True:
+            gradient, curvature = self._model()
+            values, vectors = _spectrum(curvature)
+            slopes = vectors.T @ gradient
+            at.decrement = float(np.sum(slopes**2 / values))
+            if at.decrement <= self.tol:
+                at.converged, at.message = True, "converged"
+                return
+            if at.n_steps >= self.max_iter:
+                return
+            if not self._step(values, vectors, slopes):
+                # rounding hides the decrease that is left
+                at.converged = at.decrement <= max(1e-6, 1e-11 * abs(at.state.value))
+                at.message = "no further decrease found"
+                return
+
+    def _model(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return gradient and second derivative by the free entries of T."""
+        factors, derivatives = self.optimum.state.factors, self.optimum.derivatives
+        jacobian = self.parameters.jacobian(factors)
+        gradient = jacobian.T @ self.parameters.sigma_gradient(derivatives.gradients)
+        inner = jacobian.T @ (derivatives.hessian + self.correction) @ jacobian
+        return gradient, inner + self.parameters.curvature_of_square(derivatives.gradients)
+
+    def _step(self, values: np.ndarray, vectors: np.ndarray, slopes: np.ndarray) -> bool:
+        """Take one step of the trust region; say whether the criterion decreased."""
+        at, n_trials = self.optimum, 0
+        position = self.parameters.pack(at.state.factors)
+        unit = max(float(np.sqrt(np.mean(position**2))), 0.1)
+        rounding = 1e-13 * max(abs(at.state.value), 1.0)
+        while self.radius > _SMALLEST_RADIUS and n_trials < 30:
+            n_trials += 1
+            move = _within(values, slopes, self.radius * unit * np.sqrt(len(position)))
+            promised = float(-slopes @ move - 0.5 * move @ (values * move))
+            trial = self.criterion.value(self.parameters.unpack(position + vectors @ move))
+            at.n_values += 1
+            gained = at.state.value - trial.value
+            if np.isfinite(trial.value) and gained >= 1e-4 * promised - rounding:
+                length = float(np.linalg.norm(move)) / (unit * np.sqrt(len(position)))
+                self._accept(trial)
+                if gained > 0.75 * promised:
+                    self.radius = max(self.radius, 2.5 * length)
+                elif gained < 0.25 * promised:
+                    self.radius = 0.5 * length
+                return True
+            self.radius = 0.25 * min(self.radius, float(np.linalg.norm(move)) / (unit * np.sqrt(len(position))))
+        self.radius = 1.0
+        return False
+
+    def _accept(self, trial: State) -> None:
+        at = self.optimum
+        before = at.state, at.derivatives
+        at.state = trial
+        at.derivatives = self.criterion.derivatives(trial)
+        at.n_steps += 1
+        at.path.append(trial.value)
+        if not at.derivatives.exact:
+            self._learn(*before)
+
+    def _learn(self, state: State, derivatives: Derivatives) -> None:
+        """Update what the average information lacks, so that the model explains the change of the gradient."""
+        parameters, at = self.parameters, self.optimum
+        sigma = [_sigma(parameters, factors) for factors in (at.state.factors, state.factors)]
+        moved = sigma[0] - sigma[1]
+        change = parameters.sigma_gradient(at.derivatives.gradients) - parameters.sigma_gradient(derivatives.gradients)
+        middle = 0.5 * (at.derivatives.hessian + derivatives.hessian) + self.correction
+        rest = change - middle @ moved
+        inner = float(rest @ moved)
+        if abs(inner) > 1e-8 * float(np.linalg.norm(rest) * np.linalg.norm(moved)):
+            self.correction = self.correction + np.outer(rest, rest) / inner
+
+    def leave_boundary(self) -> bool:
+        """Try to leave a singular Sigma; say whether that decreased the criterion."""
+        at = self.optimum
+        for term, T in enumerate(at.state.factors):
+            for direction, slope in self._null_directions(term, T, at.derivatives.gradients[term]):
+                sizes = [1e-3, *_LADDER] if slope < 0 else list(_LADDER)
+                for size in sizes:
+                    factors = list(at.state.factors)
+                    factors[term] = _add_direction(T, size * direction, self.parameters.diagonal)
+                    trial = self.criterion.value(factors)
+                    at.n_values += 1
+                    if trial.value < at.state.value - max(1e-9, 1e-12 * abs(at.state.value)):
+                        self.correction[:] = 0.0
+                        self._accept(trial)
+                        self.radius = 1.0
+                        return True
+        return False
+
+    def _null_directions(self, term: int, T: np.ndarray, gradient: np.ndarray) -> list[tuple[np.ndarray, float]]:
+        """Return directions that Sigma of a term does not reach, with the derivative along each."""
+        if self.parameters.diagonal:
+            missing = np.flatnonzero(np.abs(np.diag(T)) < BOUNDARY)
+            return [(np.eye(len(T))[a], float(gradient[a, a])) for a in missing]
+        size, vectors = np.linalg.eigh(T @ T.T)
+        null = vectors[:, size < BOUNDARY**2]
+        slopes, rotation = np.linalg.eigh(null.T @ gradient @ null)
+        return [(null @ rotation[:, k], float(slopes[k])) for k in range(len(slopes))]
+
+
+def _sigma(parameters: CovarianceParameters, factors: Sequence[np.ndarray]) -> np.ndarray:
+    return parameters.pack([T @ T.T for T in factors])
+
+
+def _spectrum(curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues by size, none of them next to nothing, and eigenvectors."""
+    values, vectors = np.linalg.eigh(curvature)
+    size = np.abs(values)
+    return np.maximum(size, 1e-10 * max(float(size.max(initial=0.0)), 1e-300)), vectors
+
+
+def _within(values: np.ndarray, slopes: np.ndarray, radius: float) -> np.ndarray:
+    """Return the step -slopes / (values + shift) with the least shift that keeps it within the radius."""
+    move = -slopes / values
+    if np.linalg.norm(move) <= radius:
+        return move
+    # Newton's iteration for 1 / radius = 1 / |step|, which is nearly linear in the shift (Moré and Sorensen 1983)
+    shift = 0.0
+    for _ in range(8):
+        weights = 1.0 / (values + shift)
+        move = -slopes * weights
+        length = float(np.sqrt(move @ move))
+        if length <= 1.01 * radius:
+            break
+        shift += (length / radius - 1.0) * length**2 / float((move * weights) @ move)
+    return move
+
+
+def _add_direction(T: np.ndarray, direction: np.ndarray, diagonal: bool) -> np.ndarray:
+    """Return the lower triangular factor of T T' + d d'."""
+    if diagonal:
+        return np.diag(np.sqrt(np.diag(T) ** 2 + direction**2))
+    upper = np.linalg.qr(np.column_stack([T, direction]).T, mode="r")
+    return upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)

@@ -1,0 +1,100 @@
+r"""Cluster-robust covariance of the fixed effects: the sandwich with clusters of the outermost factors.
+
+The score of a row is w x e with e the conditional residual y - X beta - Z b, since V^-1 (y - X beta) = W e / sigma2. Rows are
+independent only between levels of the outermost factor; where several factors are crossed at the top, no cluster is
+independent of all others, and clustering by each of them is combined by inclusion and exclusion.
+
+References
+----------
+Liang and Zeger (1986), Biometrika 73, 13-22.
+Cameron, Gelbach and Miller (2011), Journal of Business and Economic Statistics 29, 238-249.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from skdep.clusters import Clusters
+from skdep.mixed.cross_products import WorkingColumns
+from skdep.mixed.terms import RandomTerm
+from skdep.sandwich import cluster_intersections, nearest_positive_semidefinite, sandwich, way_signs
+
+__all__ = ["conditional_residuals", "outermost_terms", "robust_covariance"]
+
+
+def outermost_terms(terms: Sequence[RandomTerm]) -> list[RandomTerm]:
+    """Return the terms that are nested in no other; of factors that cut rows alike, the first."""
+    return [
+        term
+        for k, term in enumerate(terms)
+        if not any(
+            _nested_in(term, other) and (j < k or not _nested_in(other, term))
+            for j, other in enumerate(terms)
+            if j != k
+        )
+    ]
+
+
+def _nested_in(inner: RandomTerm, outer: RandomTerm) -> bool:
+    """Say whether every level of `inner` occurs in one level of `outer` only."""
+    if inner.n_levels < outer.n_levels:
+        return False
+    of_level = np.empty(inner.n_levels, dtype=outer.codes.dtype)
+    of_level[inner.codes] = outer.codes
+    return bool(np.array_equal(of_level[inner.codes], outer.codes))
+
+
+def conditional_residuals(
+    border: np.ndarray,
+    beta: np.ndarray,
+    terms: Sequence[RandomTerm],
+    columns: Sequence[WorkingColumns],
+    effects: Sequence[np.ndarray],
+) -> np.ndarray:
+    """Return y - X beta - Z b (n_rows,), in working coordinates."""
+    residual = border[:, -1] - np.dot(border[:, :-1], beta)
+    for term, part, effect in zip(terms, columns, effects, strict=True):
+        for a, column in enumerate(part.columns):
+            spread = effect[:, a][term.codes]
+            residual -= spread if column is None else spread * column
+    return residual
+
+
+def robust_covariance(
+    design: np.ndarray,
+    residuals: np.ndarray,
+    weights: np.ndarray | None,
+    bread: np.ndarray,
+    outermost: Sequence[RandomTerm],
+) -> np.ndarray:
+    """Return the sandwich (p, p) without small-sample factor, CR0.
+
+    Parameters
+    ----------
+    design : ndarray of shape (n_rows, p)
+        Fixed-effect columns.
+    residuals : ndarray of shape (n_rows,)
+        Conditional residuals.
+    weights : ndarray of shape (n_rows,) or None
+        Weights of the rows.
+    bread : ndarray of shape (p, p)
+        (X'V^-1 X)^-1, V relative to sigma2.
+    outermost : sequence of RandomTerm
+        Factors to cluster by; none stands for independent rows.
+    """
+    weighted = residuals if weights is None else residuals * weights
+    if not outermost:
+        scores = design * weighted[:, None]
+        return sandwich(bread, scores.T @ scores)
+    if len(outermost) == 1:
+        clusters = Clusters.from_codes(outermost[0].codes, outermost[0].levels)
+        scores = clusters.weighted_sum(weighted, design)
+        return sandwich(bread, scores.T @ scores)
+    meat: np.ndarray | float = 0.0
+    intersections = cluster_intersections([term.codes for term in outermost])
+    for ways, sign in way_signs(len(outermost)):
+        scores = intersections[ways].weighted_sum(weighted, design)
+        meat = meat + sign * (scores.T @ scores)
+    return nearest_positive_semidefinite(sandwich(bread, np.asarray(meat)))[0]
