@@ -11,11 +11,13 @@ from skdep._fitted import FittedInference
 from skdep.inference._access import fitted_inference
 from skdep.inference._table import Table, critical_value, two_sided_p_value
 
-__all__ = ["coef_table", "degrees_of_freedom"]
+__all__ = ["SMALL_SAMPLE_METHODS", "chosen_df", "coef_table"]
+
+SMALL_SAMPLE_METHODS = ("satterthwaite", "kenward-roger")
 
 
-def degrees_of_freedom(fitted: FittedInference, cov_type: str | None, df: str | float | None) -> float:
-    """Return the degrees of freedom asked for: infinite for the normal distribution.
+def chosen_df(fitted: FittedInference, cov_type: str | None, df: str | float | None) -> str | float:
+    """Return degrees of freedom: a number, infinite for the normal distribution, or the name of a small-sample method.
 
     Parameters
     ----------
@@ -23,25 +25,36 @@ def degrees_of_freedom(fitted: FittedInference, cov_type: str | None, df: str | 
         What the fit left.
     cov_type : str or None
         Covariance type, None for that of the fit.
-    df : {"normal", "residual"}, float or None
+    df : {"normal", "residual", "satterthwaite", "kenward-roger"}, float or None
         None is the default of the covariance type.
 
     Raises
     ------
     ValueError
-        If `df` is not known, or not positive.
+        If `df` is not known or not available, or not positive.
     """
+    cov_type = cov_type or fitted.cov_type
+    small = fitted.small_sample if cov_type == "model" else None
     if df is None:
-        return fitted.degrees_of_freedom.get(cov_type or fitted.cov_type, np.inf)
+        df = small.default if small is not None else fitted.degrees_of_freedom.get(cov_type, np.inf)
     if isinstance(df, str):
         if df == "normal":
             return np.inf
         if df == "residual":
-            return fitted.residual_df[cov_type or fitted.cov_type]
-        raise ValueError(f"df={df!r} is not available for this estimator; use 'normal', 'residual' or a number.")
+            return fitted.residual_df[cov_type]
+        if df in SMALL_SAMPLE_METHODS and small is not None:
+            return df
+        raise ValueError(_unavailable(fitted, cov_type, df))
     if not df > 0:
         raise ValueError(f"df must be positive, got {df!r}.")
     return float(df)
+
+
+def _unavailable(fitted: FittedInference, cov_type: str, df: str) -> str:
+    """Say why degrees of freedom are not available."""
+    if df in SMALL_SAMPLE_METHODS and fitted.small_sample is not None:
+        return f"df={df!r} belongs to cov_type='model', not to {cov_type!r}; use 'residual' or a number."
+    return f"df={df!r} is not available for this estimator; use 'normal', 'residual' or a number."
 
 
 def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df: str | float | None = None) -> Table:
@@ -55,10 +68,12 @@ def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df
         Confidence level of the intervals.
     cov_type : str, optional
         Covariance type, by default that of the fit; the fit is not repeated.
-    df : {"normal", "residual"} or float, optional
+    df : {"normal", "residual", "satterthwaite", "kenward-roger"} or float, optional
         Degrees of freedom of the t distribution. By default those that the covariance type calls for: the normal
-        distribution, or number of sampling units less parameters for ``"design"``. ``"residual"`` is the number of
-        clusters (of observations, without clusters) less the number of parameters, advisable with few clusters.
+        distribution; number of sampling units less parameters for ``"design"``; Satterthwaite's for the model
+        covariance of `MixedLinear` (normal with several factors of more than 5,000 random effects together).
+        ``"residual"`` is the number of clusters (of observations, without clusters) less the number of parameters,
+        advisable with few clusters. ``"kenward-roger"`` also enlarges standard errors for estimated variances.
 
     Returns
     -------
@@ -86,15 +101,19 @@ def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df
     smoke        0.2721     0.1781
     """
     fitted = fitted_inference(est)
-    freedom = degrees_of_freedom(fitted, cov_type, df)
-    if not freedom > 0:
+    freedom = chosen_df(fitted, cov_type, df)
+    covariance = fitted.covariance(cov_type)
+    if isinstance(freedom, str):
+        covariance = fitted.small_sample.covariance(freedom)
+        freedom = fitted.small_sample.contrast_df(np.eye(len(covariance)), freedom)
+    elif not freedom > 0:
         warnings.warn(
             f"There are {freedom:g} degrees of freedom left: p-values and intervals are NaN. There are too few "
             "clusters for so many coefficients; df='normal' gives large-sample values at your own risk.",
             UserWarning,
             stacklevel=2,
         )
-    variance = np.diag(fitted.covariance(cov_type)).copy()
+    variance = np.diag(covariance).copy()
     variance[fitted.aliased | (variance < 0)] = np.nan
     std_error = np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -105,7 +124,7 @@ def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df
             "estimate": fitted.estimate,
             "std_error": std_error,
             "statistic": statistic,
-            "df": np.full(len(std_error), freedom),
+            "df": np.broadcast_to(freedom, len(std_error)).copy(),
             "p_value": two_sided_p_value(statistic, freedom),
             "conf_low": fitted.estimate - half_width,
             "conf_high": fitted.estimate + half_width,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from skdep.inference._access import fitted_inference
-from skdep.inference.coef_table import degrees_of_freedom
+from skdep.inference.coef_table import chosen_df
 
 __all__ = ["WaldTest", "wald_test"]
 
@@ -70,7 +70,7 @@ def wald_test(
         Values under the hypothesis.
     cov_type : str, optional
         Covariance type, by default that of the fit.
-    df : {"normal", "residual"} or float, optional
+    df : {"normal", "residual", "satterthwaite", "kenward-roger"} or float, optional
         Degrees of freedom as in `coef_table`; where they are finite, the statistic over q is referred to F.
 
     Returns
@@ -101,12 +101,14 @@ def wald_test(
     """
     fitted = fitted_inference(est)
     contrasts = _contrasts(R, fitted.names)
-    covariance = fitted.covariance(cov_type)
-    freedom = degrees_of_freedom(fitted, cov_type, df)
+    covariance, freedom, factor = fitted.covariance(cov_type), chosen_df(fitted, cov_type, df), 1.0
     involved = np.any(contrasts != 0, axis=0)
     if (involved & fitted.aliased).any():
         names = [name for name, bad in zip(fitted.names, involved & fitted.aliased) if bad]
         raise ValueError(f"R involves coefficients that are not estimable, because features are collinear: {names}.")
+    if isinstance(freedom, str):
+        covariance = fitted.small_sample.covariance(freedom)
+        freedom, factor = fitted.small_sample.joint_df(contrasts, freedom)
     difference = contrasts @ fitted.estimate - _values(r, len(contrasts))
     spread = contrasts @ covariance @ contrasts.T
     n_hypotheses = len(contrasts)
@@ -124,7 +126,7 @@ def wald_test(
         )
     statistic = float(difference @ np.linalg.solve(spread, difference))
     if np.isfinite(freedom):
-        statistic /= n_hypotheses
+        statistic *= factor / n_hypotheses
         p_value = float(stats.f.sf(statistic, n_hypotheses, freedom)) if freedom > 0 else np.nan
     else:
         p_value = float(stats.chi2.sf(statistic, n_hypotheses))

@@ -312,9 +312,9 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         fit = estimates.fit
         if not fit.converged:
             notes.warn(
-                f"The search for the variances did not converge ({fit.optimization.message}, {self.n_iter_} steps): a "
-                f"further step would lower -2 log-likelihood by about {fit.optimization.decrement:.2g}. Raise max_iter, "
-                "or use a simpler random-effects structure.",
+                f"The search for the variances did not converge ({fit.optimization.message}, {self.n_iter_} steps): "
+                f"a further step would lower -2 log-likelihood by about {fit.optimization.decrement:.2g}. Raise "
+                "max_iter, or use a simpler random-effects structure.",
                 ConvergenceWarning,
             )
         if estimates.sigma2 == 0.0:
@@ -325,8 +325,8 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         for term in terms if estimates.sigma2 > 0.0 else []:
             if term.n_levels >= fit.products.n_obs and term.columns == (INTERCEPT,):
                 notes.warn(
-                    f"Every level of {term.name!r} has one row: its variance cannot be told from the residual variance. "
-                    "Leave the factor out.",
+                    f"Every level of {term.name!r} has one row: its variance cannot be told from the residual "
+                    "variance. Leave the factor out.",
                     SingularFitWarning,
                 )
         if fit.singular and estimates.sigma2 > 0.0:
@@ -442,7 +442,7 @@ def _singular_message(estimates: Estimates, terms: list[RandomTerm]) -> str:
     found = [term.name for term, T in zip(terms, estimates.fit.factors, strict=True) if np.abs(np.diag(T)).min() < 1e-5]
     listed = ", ".join(repr(name) for name in found)
     return (
-        f"Singular fit: the covariance matrix of the random effects of {listed} has not full rank (a variance is zero, or "
-        "effects are perfectly correlated). The maximum is on the boundary; a simpler random-effects structure gives the "
-        "same fit."
+        f"Singular fit: the covariance matrix of the random effects of {listed} has not full rank (a variance is "
+        "zero, or effects are perfectly correlated). The maximum is on the boundary; a simpler random-effects "
+        "structure gives the same fit."
     )

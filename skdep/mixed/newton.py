@@ -1,12 +1,12 @@
 r"""Newton's method for the profiled criterion, over the relative Cholesky factors T.
 
-Steps minimise the second-order model in T, with eigenvalues of the second derivative taken by size, within a trust region
-measured relative to T. Where the engine gives the average information in place of the exact second derivative, the
-difference is learnt from the gradients seen (symmetric rank-one updates), so that convergence stays superlinear.
+Steps minimise the second-order model in T, with eigenvalues of the second derivative taken by size, within a trust
+region measured relative to T. Where the engine gives the average information in place of the exact second derivative,
+the difference is learnt from the gradients seen (symmetric rank-one updates), so that convergence stays superlinear.
 
-A fit has converged when the model promises no decrease of -2 log L worth speaking of (the Newton decrement, which has no
-unit), and, if Sigma is singular, when no step off the boundary decreases the criterion: the derivative along the null
-space is not negative, and a ladder of trial points is no better.
+A fit has converged when the model promises no decrease of -2 log L worth speaking of (the Newton decrement, which has
+no unit), and, if Sigma is singular, when no step off the boundary decreases the criterion: the derivative along the
+null space is not negative, and a ladder of trial points is no better.
 
 References
 ----------

@@ -1,8 +1,8 @@
 r"""The criterion of a model with one grouping factor, its derivatives, and everything inference needs.
 
 All groups are handled at once as stacks of small matrices, in blocks that stay in cache. Per group j, with F_j =
-Z_j'V_j^-1 [X_j, y_j] and D_j = Z_j'V_j^-1 Z_j, traces over the projection P = V^-1 - V^-1 X Phi X'V^-1 need only sums over
-groups of products of D_j, N_j = F_j Phi F_j' and the residuals h_j = Z_j'V_j^-1 (y_j - X_j beta).
+Z_j'V_j^-1 [X_j, y_j] and D_j = Z_j'V_j^-1 Z_j, traces over the projection P = V^-1 - V^-1 X Phi X'V^-1 need only sums
+over groups of products of D_j, N_j = F_j Phi F_j' and the residuals h_j = Z_j'V_j^-1 (y_j - X_j beta).
 
 References
 ----------

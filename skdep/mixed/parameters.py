@@ -1,8 +1,8 @@
 r"""Covariance parameters: relative Cholesky factors T of each term, and the coordinates of Sigma = T T'.
 
 The criterion is a function of Sigma; the optimiser moves T, which keeps Sigma positive semi-definite and makes the
-boundary (a singular Sigma) an ordinary point. With G the derivative by Sigma, the derivative by T is 2 G T, and the second
-derivative along dT is that by Sigma along d(T T') plus 2 tr(dT' G dT).
+boundary (a singular Sigma) an ordinary point. With G the derivative by Sigma, the derivative by T is 2 G T, and the
+second derivative along dT is that by Sigma along d(T T') plus 2 tr(dT' G dT).
 """
 
 from __future__ import annotations

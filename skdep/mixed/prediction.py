@@ -1,6 +1,6 @@
 r"""Conditional predictions, and the standard deviation of their error.
 
-With b = b(beta) the effects predicted at given coefficients, the error of x'beta + z'b splits into two uncorrelated parts,
+With b = b(beta) the effects predicted at given coefficients, the error of x'beta + z'b has two uncorrelated parts,
 
     (x + (db/dbeta)'z)'(beta_hat - beta)    and    z'(b(beta) - b),
 

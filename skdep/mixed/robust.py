@@ -1,8 +1,8 @@
 r"""Cluster-robust covariance of the fixed effects: the sandwich with clusters of the outermost factors.
 
-The score of a row is w x e with e the conditional residual y - X beta - Z b, since V^-1 (y - X beta) = W e / sigma2. Rows are
-independent only between levels of the outermost factor; where several factors are crossed at the top, no cluster is
-independent of all others, and clustering by each of them is combined by inclusion and exclusion.
+The score of a row is w x e with e the conditional residual y - X beta - Z b, since V^-1 (y - X beta) = W e / sigma2.
+Rows are independent only between levels of the outermost factor; where several factors are crossed at the top, no
+cluster is independent of all others, and clustering by each of them is combined by inclusion and exclusion.
 
 References
 ----------

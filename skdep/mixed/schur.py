@@ -92,7 +92,7 @@ class PairSchur:
 def _by_level(
     links: sparse.csr_matrix, q: int, n_levels: int, layout: TailLayout
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """Return the columns that each level meets, in order of their places, the values of its q rows there, and bounds."""
+    """Return the columns that each level meets, in order of place, the values of its q rows there, and bounds."""
     pattern = sum(abs(links[a::q]) for a in range(q)) if q > 1 else links
     pattern = sparse.csr_matrix(pattern)
     indptr = pattern.indptr.astype(np.int64)

@@ -4,7 +4,7 @@ The factor with most columns is eliminated first, level by level. What remains o
 
     S = Lambda'G Lambda + I,    G = A_tt - A_t1 W A_1t,
 
-block-diagonal by connected component. With C = S^-1, tail effects' precision Z_t'V^-1 Z_t = G - G Lambda C Lambda'G has the
+block-diagonal by connected component. With C = S^-1, Z_t'V^-1 Z_t = G - G Lambda C Lambda'G of the tail has the
 diagonal blocks T^-T (I - C) T^-1, and that of the first factor is D_j - (I - A W) A_jt Lambda C Lambda' A_tj (I - W A).
 
 References
@@ -24,10 +24,12 @@ from skdep.mixed.border import solve_border
 from skdep.mixed.components import Components
 from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import Derivatives, State, profiled_hessian
+from skdep.mixed.information import Information
 from skdep.mixed.leading import eliminate, precision_of, projected
 from skdep.mixed.newton import BOUNDARY
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.schur import make_schur
+from skdep.mixed.several_information import several_information
 from skdep.mixed.small_matrices import stack_product
 from skdep.mixed.tail_layout import lay_out, sparse_blocks
 
@@ -170,49 +172,60 @@ class SeveralFactors:
 
     def derivatives(self, state: State) -> Derivatives:
         """Differentiate the criterion by Sigma; the second derivative is the average information."""
-        border, work = state.border, state.work
-        W, own, p = work["W"], self.first.own, self.products.n_params
-        effects = work["lambda"] @ work["y"]
-        rest = self.first.border - _by_level(self.links @ effects, self.first.q)
-        F_first = projected(own, W, rest)[1]
+        return self._assemble(state, self.border_products(state), self._precisions(state), self.products.n_params)
+
+    def information(self, state: State) -> Information:
+        """Return the traces and products of which degrees of freedom are made."""
+        return several_information(self, state)
+
+    def border_products(self, state: State) -> list[np.ndarray]:
+        """Return Z_b'V^-1 [X, y] (r, q, l) of every term."""
+        work = state.work
+        rest = self.first.border - _by_level(self.links @ (work["lambda"] @ work["y"]), self.first.q)
+        products = [projected(self.first.own, work["W"], rest)[1]]
+        for b, (term, T) in enumerate(zip(self.later, state.factors[1:], strict=True)):
+            columns = self._columns(b)
+            if _is_regular(T):
+                moved = np.einsum("ab,rbl->ral", np.linalg.inv(T).T, _by_level(work["y"][columns], term.q))
+            else:
+                scaled = self._schur_rows(state, columns) @ work["lambda"]
+                moved = _by_level(work["G_border"][columns] - scaled @ work["y"], term.q)
+            products.append(moved)
+        return products
+
+    def _precisions(self, state: State) -> list[np.ndarray]:
+        """Return the diagonal blocks (q, q, l) of Z_b'V^-1 Z_b of every term."""
+        work, own = state.work, self.first.own
         forms = self.schur.quadratic_forms(self.tail_variance(state))
         # the projection I - A W turns A_jt C A_tj into what it takes off the precision
-        taken = projected(own, W, projected(own, W, forms)[1].transpose(1, 0, 2))[1]
-        D_first = precision_of(own, W) - taken
-        F_tail, D_tail = self._tail_products(state, work["inverse"])
-        F = [F_first, *F_tail]
-        D = [D_first, *D_tail]
-        return self._assemble(state, F, D, p)
+        half = projected(own, work["W"], forms)[1].transpose(1, 0, 2)
+        result = [precision_of(own, work["W"]) - projected(own, work["W"], half)[1]]
+        for b, (term, T) in enumerate(zip(self.later, state.factors[1:], strict=True)):
+            columns = self._columns(b)
+            if _is_regular(T):
+                root = np.linalg.inv(T).T
+                blocks = np.eye(term.q)[:, :, None] - self._diagonal_blocks(work["inverse"], columns, term.q)
+                result.append(np.einsum("ab,bcl,dc->adl", root, blocks, root))
+            else:
+                rows = self._schur_rows(state, columns)
+                inverse = sparse_blocks(self.layout, self.whole(work["inverse"]))
+                taken = _row_forms(rows @ work["lambda"], inverse, term.q)
+                result.append(_sparse_diagonal_blocks(rows[:, columns], term.q) - taken)
+        return result
+
+    def _columns(self, b: int) -> np.ndarray:
+        """Return the tail columns of a later term."""
+        return np.arange(self.offsets[b], self.offsets[b + 1])
+
+    def _schur_rows(self, state: State, columns: np.ndarray) -> sparse.csr_matrix:
+        """Return rows of G."""
+        return sparse_blocks(self.layout, self.whole(state.work["schur"]))[columns]
 
     def _congruence_back(self, lower: np.ndarray, lambda_: sparse.csr_matrix) -> np.ndarray:
         """Return Lambda M Lambda' in flat storage."""
         return self._congruence(lower, lambda_.T.tocsr())
 
-    def _tail_products(self, state: State, inverse: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return Z_b'V^-1 [X, y] (r, q, l) and the diagonal blocks of Z_b'V^-1 Z_b (q, q, l) of the later terms."""
-        work = state.work
-        F, D = [], []
-        full = None
-        for b, (term, T) in enumerate(zip(self.later, state.factors[1:], strict=True)):
-            columns = np.arange(self.offsets[b], self.offsets[b + 1])
-            if np.abs(np.diag(T)).min() >= BOUNDARY:
-                root = np.linalg.inv(T).T
-                blocks = np.eye(term.q)[:, :, None] - self._diagonal_blocks(inverse, columns, term.q)
-                D.append(np.einsum("ab,bcl,dc->adl", root, blocks, root))
-                F.append(np.einsum("ab,rbl->ral", root, _by_level(work["y"][columns], term.q)))
-                continue
-            if full is None:
-                full = (
-                    sparse_blocks(self.layout, self._whole(work["schur"])),
-                    sparse_blocks(self.layout, self._whole(inverse)),
-                )
-            rows = full[0][columns]
-            scaled = rows @ work["lambda"]
-            F.append(_by_level(work["G_border"][columns] - scaled @ work["y"], term.q))
-            D.append(_sparse_diagonal_blocks(rows[:, columns], term.q) - _row_forms(scaled, full[1], term.q))
-        return F, D
-
-    def _whole(self, lower: np.ndarray) -> np.ndarray:
+    def whole(self, lower: np.ndarray) -> np.ndarray:
         """Return flat storage with both triangles filled."""
         result = np.empty_like(lower)
         for bucket in self.layout.buckets:
@@ -326,7 +339,7 @@ class SeveralFactors:
 
     def effect_variance(self, state: State, levels: Sequence[np.ndarray], Z: Sequence[np.ndarray]) -> np.ndarray:
         """Return the variance of z'b given beta (n_rows,), relative to sigma2, for rows of known levels."""
-        inner = sparse_blocks(self.layout, self._whole(self.tail_variance(state)))
+        inner = sparse_blocks(self.layout, self.whole(self.tail_variance(state)))
         W, q, n_rows = state.work["W"], self.first.q, len(Z[0])
         own = np.einsum("na,acn,nc->n", Z[0], W[:, :, levels[0]], Z[0], optimize=True)
         rows, columns, values = [], [], []
@@ -348,6 +361,11 @@ class SeveralFactors:
         if "inverse" not in state.work:
             state.work["inverse"] = state.work["components"].inverse()
         return self._congruence_back(state.work["inverse"], state.work["lambda"])
+
+
+def _is_regular(T: np.ndarray) -> bool:
+    """Say whether a relative factor can be inverted without loss."""
+    return bool(np.abs(np.diag(T)).min() >= BOUNDARY)
 
 
 def _by_column(stack: np.ndarray) -> np.ndarray:

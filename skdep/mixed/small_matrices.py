@@ -1,4 +1,4 @@
-"""Many small matrices at once: entry (a, c) of all of them is one contiguous array, so that no Python loop runs over them.
+"""Many small matrices at once: entry (a, c) of all of them is one contiguous array, no Python loop runs over them.
 
 A stack of l matrices q x q is an array of shape (q, q, l). Loops run over the entries of one matrix; q is small.
 """
@@ -11,7 +11,7 @@ __all__ = ["lower_factor", "solve_lower", "stack_product", "symmetric_from_rows"
 
 
 def lower_factor(stack: np.ndarray) -> np.ndarray:
-    """Return the lower Cholesky factors (q, q, l) of positive definite matrices; entries above the diagonal are zero."""
+    """Return the lower Cholesky factors (q, q, l) of positive definite matrices, zero above the diagonal."""
     q = len(stack)
     factor = np.zeros_like(stack)
     for c in range(q):

@@ -1,8 +1,8 @@
 """Where the columns of the later factors go: connected components, each a dense matrix in one flat storage.
 
-Columns of later factors are connected when a row of data has both, or when a level of the first factor meets both. Levels
-nested in an outer cluster so fall into one small component each; crossed factors form a single large one. Components of
-about one size share a bucket, an array (n_components, s, s), padded by the identity.
+Columns of later factors are connected when a row of data has both, or when a level of the first factor meets both.
+Levels nested in an outer cluster so fall into one small component each; crossed factors form a single large one.
+Components of about one size share a bucket, an array (n_components, s, s), padded by the identity.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""What weights mean to a multilevel model: numbers of rows, precisions, or two levels of sampling weights.
 
-Sampling weights enter the pseudo-likelihood sum_j g_j log of the integral of exp(sum_i w_ij log p(y_ij | b_j)) over b_j.
-Their level-1 part must be scaled within clusters, or it biases variances in small clusters: to the cluster's size,
-w_ij n_j / sum_i w_ij, or to its effective size, w_ij sum_i w_ij / sum_i w_ij^2.
+Sampling weights enter the pseudo-likelihood, the sum over j of g_j times the logarithm of the integral of
+exp(sum_i w_ij log p(y_ij | b_j)) over b_j. Their level-1 part must be scaled within clusters, or it biases variances in
+small clusters: to the cluster's size, w_ij n_j / sum_i w_ij, or to its effective size, w_ij sum_i w_ij / sum_i w_ij^2.
 
 References
 ----------
@@ -107,12 +107,13 @@ def _scaled(weights: np.ndarray | None, terms: Sequence[RandomTerm], scaling: st
 def group_multiplicity(
     group_weight: Any, terms: Sequence[RandomTerm], n_rows: int, *, weight_type: str
 ) -> np.ndarray | None:
-    """Check weights of clusters, given a value a row: of shape (n_rows,), constant within the levels of every factor."""
+    """Check weights of clusters (n_rows,): a value a row, constant within the levels of every factor."""
     if group_weight is None:
         return None
     if weight_type != "sampling":
         raise ValueError(
-            f"group_weight is the sampling weight of whole clusters and needs weight_type='sampling', got {weight_type!r}."
+            "group_weight is the sampling weight of whole clusters and needs weight_type='sampling', "
+            f"got {weight_type!r}."
         )
     if not terms:
         raise ValueError("group_weight is the sampling weight of whole clusters: give groups.")
@@ -124,7 +125,7 @@ def group_multiplicity(
         if not np.allclose(of_level[term.codes], values, rtol=1e-9, atol=0.0):
             row = int(np.flatnonzero(~np.isclose(of_level[term.codes], values, rtol=1e-9, atol=0.0))[0])
             raise ValueError(
-                f"group_weight must be constant within each level of {term.name!r}, the weight of its outermost cluster; "
-                f"it is not in row {row}."
+                f"group_weight must be constant within each level of {term.name!r}, the weight of its outermost "
+                f"cluster; it is not in row {row}."
             )
     return values
