@@ -6,7 +6,6 @@ per cluster over its rows. No method loops over clusters in Python.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -190,12 +189,13 @@ def encode_groups(groups: Any, n_rows: int, *, name: str | None = None) -> tuple
     if len(labels) != n_rows:
         raise ValueError(f"{name!r} has {len(labels)} labels for {n_rows} rows; give exactly one label a row.")
     try:
-        codes, levels = pd.factorize(labels, sort=False)
-    except TypeError as error:
-        raise ValueError(f"groups: labels of factor {name!r} must be hashable: {error}.") from error
-    # labels of types that cannot be compared keep the order in which they first occur
-    with contextlib.suppress(TypeError):
         codes, levels = pd.factorize(labels, sort=True)
+    except TypeError:
+        # labels of types that cannot be compared keep the order in which they first occur
+        try:
+            codes, levels = pd.factorize(labels, sort=False)
+        except TypeError as error:
+            raise ValueError(f"groups: labels of factor {name!r} must be hashable: {error}.") from error
     if len(codes) and codes.min() < 0:
         row = int(np.flatnonzero(codes < 0)[0])
         raise ValueError(

@@ -20,7 +20,7 @@ from scipy import sparse
 
 from skdep.mixed.terms import INTERCEPT, RandomTerm
 
-__all__ = ["CrossProducts", "TermProducts", "WorkingColumns", "form_cross_products", "working_columns"]
+__all__ = ["CrossProducts", "LevelSums", "TermProducts", "WorkingColumns", "form_cross_products", "working_columns"]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ def working_columns(term: RandomTerm, X: np.ndarray, weights: np.ndarray | None,
 def form_cross_products(
     terms: Sequence[RandomTerm],
     columns: Sequence[WorkingColumns],
+    sums: Sequence[LevelSums],
     border: np.ndarray,
+    gram: np.ndarray,
     *,
     weights: np.ndarray | None,
     row_multiplicity: np.ndarray | None = None,
@@ -152,8 +154,12 @@ def form_cross_products(
         Terms, the one with most columns first.
     columns : sequence of WorkingColumns
         Their columns.
+    sums : sequence of LevelSums
+        What adds up rows within their levels.
     border : ndarray of shape (n_rows, p + 1)
         Fixed-effect columns and y in working coordinates.
+    gram : ndarray of shape (p + 1, p + 1)
+        Its cross-products.
     weights : ndarray of shape (n_rows,) or None
         Weights of the rows within clusters.
     row_multiplicity : ndarray of shape (n_rows,) or None
@@ -161,15 +167,11 @@ def form_cross_products(
     n_obs, log_weights, y_scale, reml_shift : float
         As in `CrossProducts`.
     """
-    total = weights
-    if row_multiplicity is not None:
-        total = row_multiplicity if weights is None else row_multiplicity * weights
-    gram = np.dot(border.T, border if total is None else border * total[:, None])
     level_weights = None
     if row_multiplicity is not None:
         level_weights = np.zeros(terms[0].n_levels)
         level_weights[terms[0].codes] = row_multiplicity
-    products = tuple(_term_products(term, part, border, weights) for term, part in zip(terms, columns, strict=True))
+    products = tuple(_term_products(*parts, border, weights) for parts in zip(terms, columns, sums, strict=True))
     between = {
         (b, c): _between(terms[b], columns[b], terms[c], columns[c], weights)
         for b in range(len(terms))
@@ -186,11 +188,10 @@ def _weighted(column: np.ndarray | None, weights: np.ndarray | None, n_rows: int
 
 
 def _term_products(
-    term: RandomTerm, part: WorkingColumns, border: np.ndarray, weights: np.ndarray | None
+    term: RandomTerm, part: WorkingColumns, add_up: LevelSums, border: np.ndarray, weights: np.ndarray | None
 ) -> TermProducts:
     n_rows, n_border = border.shape
     q, n_levels = term.q, term.n_levels
-    add_up = _LevelSums(term.codes, n_levels)
     own = np.empty((q, q, n_levels))
     products = np.empty((n_border, q, n_levels))
     for a, column in enumerate(part.columns):
@@ -204,8 +205,8 @@ def _term_products(
     return TermProducts(own, products, part.to_user)
 
 
-class _LevelSums:
-    """Adds up rows within levels, rows in any order."""
+class LevelSums:
+    """Adds up rows within the levels of a factor, rows in any order."""
 
     def __init__(self, codes: np.ndarray, n_levels: int):
         rows = np.arange(len(codes))
@@ -214,6 +215,7 @@ class _LevelSums:
         self._indices, self._indptr, self._shape = pattern.indices, pattern.indptr, pattern.shape
 
     def __call__(self, weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return the sums (n_levels, m) of weights (n_rows,) times values (n_rows, m)."""
         matrix = sparse.csr_matrix((weights[self._indices], self._indices, self._indptr), shape=self._shape)
         return matrix @ values
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep.mixed.cross_products import LevelSums, WorkingColumns, form_cross_products
 from skdep.mixed.evaluation import State
 from skdep.mixed.fit import (
     LinearMixedFit,
@@ -14,12 +15,13 @@ from skdep.mixed.fit import (
     canonical,
     fit_products,
     loglik_of,
+    make_engine,
     summarise_optimum,
 )
-from skdep.mixed.newton import Optimum
+from skdep.mixed.newton import Optimum, without_search
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.robust import conditional_residuals, outermost_terms, robust_covariance
-from skdep.mixed.starting_values import minque_start
+from skdep.mixed.starting_values import minque_start, sampled_levels
 from skdep.mixed.weights import RowWeights
 
 __all__ = ["Estimates", "estimate_all"]
@@ -84,7 +86,7 @@ def estimate_all(
         engine, optimum, parameters = _without_error(data, diagonal=diagonal, reml=reml)
         start: Any = optimum.state.factors
     else:
-        start = minque_start(products)
+        start = _start(data, weights, diagonal=diagonal, reml=reml)
         engine, optimum, parameters = fit_products(
             products, diagonal=diagonal, reml=reml, max_iter=max_iter, tol=tol, start=start
         )
@@ -117,11 +119,47 @@ def estimate_all(
         covariances=[_symmetric(A @ T @ T.T @ A.T) * sigma2 for A, T in zip(to_user, fit.factors, strict=True)],
         effects=[part @ A.T * scale for A, part in zip(to_user, effects, strict=True)],
         effect_sds=[
-            np.sqrt(np.maximum(np.einsum("ab,lbc,ac->la", A, part, A, optimize=True), 0.0) * sigma2)
-            for A, part in zip(to_user, variances, strict=True)
+            _standard_deviations(A, part) * np.sqrt(sigma2) for A, part in zip(to_user, variances, strict=True)
         ],
         n_clusters=n_clusters,
     )
+
+
+def _start(data: WorkingData, weights: RowWeights, *, diagonal: bool, reml: bool) -> list[np.ndarray]:
+    """Return relative covariance factors to begin with: of large crossed designs from a fit to a part of the levels."""
+    start = minque_start(data.products)
+    rows = sampled_levels(data.terms, len(data.border)) if weights.multiplicity is None else None
+    if rows is None:
+        return start
+    terms = [term.take(rows) for term in data.terms]
+    columns = [
+        WorkingColumns(tuple(None if c is None else c[rows] for c in part.columns), part.to_user)
+        for part in data.columns
+    ]
+    row_weights = None if weights.rows is None else weights.rows[rows]
+    border = data.border[rows]
+    sums = [LevelSums(term.codes, term.n_levels) for term in terms]
+    gram = np.dot(border.T, border if row_weights is None else border * row_weights[:, None])
+    part = form_cross_products(
+        terms,
+        columns,
+        sums,
+        border,
+        gram,
+        weights=row_weights,
+        n_obs=float(rows.sum()) if row_weights is None else float(row_weights.sum()),
+        log_weights=0.0,
+        y_scale=1.0,
+        reml_shift=0.0,
+    )
+    return fit_products(part, diagonal=diagonal, reml=False, max_iter=20, tol=1e-3, start=start)[1].state.factors
+
+
+def _standard_deviations(to_user: np.ndarray, stack: np.ndarray) -> np.ndarray:
+    """Return the roots of the diagonals (n_levels, q) of A V A' for a stack of V (q, q, n_levels)."""
+    q = len(to_user)
+    squares = (to_user[:, :, None] * to_user[:, None, :]).reshape(q, -1)
+    return np.sqrt(np.maximum(np.dot(squares, stack.reshape(q * q, -1)), 0.0)).T
 
 
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
@@ -130,12 +168,10 @@ def _symmetric(matrix: np.ndarray) -> np.ndarray:
 
 def _without_error(data: WorkingData, *, diagonal: bool, reml: bool) -> tuple[Any, Optimum, CovarianceParameters]:
     """Return the fit where least squares leaves no residual: no variance at all."""
-    from skdep.mixed.fit import make_engine
-
     parameters = CovarianceParameters(tuple(term.q for term in data.products.terms), diagonal)
     engine = make_engine(data.products, parameters, reml=reml)
     state: State = engine.value([np.zeros((q, q)) for q in parameters.sizes])
-    return engine, Optimum(state, None, 0.0, converged=True, message="no residual", path=[state.value]), parameters
+    return engine, without_search(state, parameters, "no residual"), parameters
 
 
 def _covariances(
@@ -146,7 +182,8 @@ def _covariances(
     bread = border.inverse_root @ border.inverse_root.T
     outermost = outermost_terms(data.terms)
     residuals = conditional_residuals(data.border, border.beta, data.terms, data.columns, effects)
-    robust = robust_covariance(data.border[:, :-1], residuals, weights.total, bread, outermost)
+    sums = {term.name: part for term, part in zip(data.terms, data.sums, strict=True)}
+    robust = robust_covariance(data.border, residuals, weights.total, bread, outermost, sums)
     n_clusters = min((term.n_levels for term in outermost), default=len(data.border))
     by_type = {"model": bread * border.sigma2, "robust": robust}
     return {kind: _symmetric(back @ matrix @ back.T) for kind, matrix in by_type.items()}, n_clusters

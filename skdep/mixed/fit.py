@@ -10,10 +10,17 @@ import numpy as np
 
 from skdep._basis import Basis, full_rank_basis
 from skdep._linalg import is_ill_conditioned, scaled_solve
+from skdep._threads import add_up_blocks
 from skdep.mixed.border import Border, solve_border
-from skdep.mixed.cross_products import CrossProducts, WorkingColumns, form_cross_products, working_columns
+from skdep.mixed.cross_products import (
+    CrossProducts,
+    LevelSums,
+    WorkingColumns,
+    form_cross_products,
+    working_columns,
+)
 from skdep.mixed.evaluation import State
-from skdep.mixed.newton import BOUNDARY, Optimum, minimise
+from skdep.mixed.newton import BOUNDARY, Optimum, minimise, without_search
 from skdep.mixed.one_factor import OneFactor
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.several_factors import SeveralFactors
@@ -70,6 +77,8 @@ class WorkingData:
         Terms, the one with most columns first.
     columns : list of WorkingColumns
         Their columns.
+    sums : list of LevelSums
+        What adds up rows within their levels.
     border : ndarray of shape (n_rows, p + 1)
         Fixed-effect columns and scaled least squares residual of y.
     basis : Basis
@@ -86,6 +95,7 @@ class WorkingData:
 
     terms: list[RandomTerm]
     columns: list[WorkingColumns]
+    sums: list[LevelSums]
     border: np.ndarray
     basis: Basis
     shift: np.ndarray
@@ -184,27 +194,30 @@ def working_data(
         As in the estimator.
     """
     total = weights.total
-    border, basis = _fixed_columns(X, total, fit_intercept)
+    border, basis, gram = _fixed_columns(X, total, fit_intercept)
     p = border.shape[1] - 1
     y_centre = float(np.average(y, weights=total)) if fit_intercept else 0.0
-    np.subtract(y, y_centre, out=border[:, p])
-    weighted = border if total is None else border * total[:, None]
-    gram = np.dot(weighted.T, border)
-    size = float(gram[p, p])
-    shift = scaled_solve(gram[:p, :p], gram[:p, p])
+    border[:, p] = y - y_centre
+    right, size = _outcome_products(border, total)
+    shift = scaled_solve(gram, right)
     border[:, p] -= np.dot(border[:, :p], shift)
-    residual = border[:, p]
+    right, residual = _outcome_products(border, total)
     sum_of_weights = len(y) if total is None else float(total.sum())
-    y_scale = float(np.sqrt(np.dot(residual, residual if total is None else residual * total) / sum_of_weights))
+    y_scale = float(np.sqrt(residual / sum_of_weights))
     if y_scale <= 1e-13 * max(np.sqrt(size / sum_of_weights), abs(y_centre)):
         border[:, p], y_scale = 0.0, 0.0
+        right, residual = np.zeros(p), 0.0
     else:
         border[:, p] /= y_scale
+        right, residual = right / y_scale, sum_of_weights
     columns = [working_columns(term, X, total, diagonal=diagonal) for term in terms]
+    sums = [LevelSums(term.codes, term.n_levels) for term in terms]
     products = form_cross_products(
         terms,
         columns,
+        sums,
         border,
+        np.block([[gram, right[:, None]], [right[None], np.array([[residual]])]]),
         weights=weights.rows,
         row_multiplicity=weights.multiplicity,
         n_obs=weights.n_obs,
@@ -212,28 +225,46 @@ def working_data(
         y_scale=y_scale,
         reml_shift=_reml_shift(basis, X, border, fit_intercept) if basis.aliased.any() or _is_rotated(basis) else 0.0,
     )
-    return WorkingData(list(terms), columns, border, basis, shift, y_centre, y_scale, products)
+    return WorkingData(list(terms), columns, sums, border, basis, shift, y_centre, y_scale, products)
 
 
-def _fixed_columns(X: np.ndarray, total: np.ndarray | None, fit_intercept: bool) -> tuple[np.ndarray, Basis]:
-    """Return fixed-effect columns with room for y, centred where there is an intercept, and the way back."""
+def _fixed_columns(
+    X: np.ndarray, total: np.ndarray | None, fit_intercept: bool
+) -> tuple[np.ndarray, Basis, np.ndarray]:
+    """Return fixed-effect columns with room for y, centred if there is an intercept, the way back, cross-products."""
     n_rows, n_features = X.shape
     border = np.empty((n_rows, n_features + fit_intercept + 1))
     back = np.eye(n_features + fit_intercept)
+    centre = np.average(X, axis=0, weights=total) if fit_intercept and n_features else np.zeros(n_features)
     if fit_intercept:
-        centre = np.average(X, axis=0, weights=total) if n_features else np.zeros(0)
-        border[:, 0] = 1.0
-        np.subtract(X, centre, out=border[:, 1:-1])
         back[0, 1:] = -centre
-    else:
-        border[:, :-1] = X
-    columns = border[:, :-1]
-    gram = np.dot(columns.T, columns if total is None else columns * total[:, None])
+
+    def block(rows: slice) -> tuple[np.ndarray]:
+        if fit_intercept:
+            border[rows, 0] = 1.0
+            np.subtract(X[rows], centre, out=border[rows, 1:-1])
+        else:
+            border[rows, :-1] = X[rows]
+        return (_gram(border[rows, :-1], None if total is None else total[rows]),)
+
+    (gram,) = add_up_blocks(block, n_rows, 2 * border.shape[1])
     if not is_ill_conditioned(gram):
-        return border, Basis(columns, back, np.zeros(len(back), dtype=bool))
+        return border, Basis(border[:, :-1], back, np.zeros(len(back), dtype=bool)), gram
     basis = full_rank_basis(X, fit_intercept=fit_intercept)
     parts = [np.ones(n_rows)] if fit_intercept else []
-    return np.column_stack([*parts, basis.columns, np.zeros(n_rows)]), basis
+    border = np.column_stack([*parts, basis.columns, np.zeros(n_rows)])
+    return border, basis, _gram(border[:, :-1], total)
+
+
+def _gram(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    return np.dot(columns.T, columns if weights is None else columns * weights[:, None])
+
+
+def _outcome_products(border: np.ndarray, total: np.ndarray | None) -> tuple[np.ndarray, float]:
+    """Return cross-products of the last column with the others, and with itself."""
+    y = border[:, -1] if total is None else border[:, -1] * total
+    products = np.dot(y, border)
+    return products[:-1], float(products[-1])
 
 
 def _is_rotated(basis: Basis) -> bool:
@@ -268,7 +299,7 @@ def fit_products(
     engine = make_engine(products, parameters, reml=reml)
     if not products.terms:
         state = engine.value([])
-        return engine, Optimum(state, None, 0.0, converged=True, message="closed form", path=[state.value]), parameters
+        return engine, without_search(state, parameters, "closed form"), parameters
     begin = minque_start(products) if start is None else start
     return engine, minimise(engine, begin, max_iter=max_iter, tol=tol), parameters
 
@@ -284,10 +315,8 @@ def summarise_optimum(
     optimum: Optimum, parameters: CovarianceParameters, start: Any, tol: float
 ) -> OptimizationSummary:
     """Record the search."""
-    gradient = np.zeros(0)
-    if optimum.derivatives is not None:
-        jacobian = parameters.jacobian(optimum.state.factors)
-        gradient = jacobian.T @ parameters.sigma_gradient(optimum.derivatives.gradients)
+    jacobian = parameters.jacobian(optimum.state.factors)
+    gradient = jacobian.T @ parameters.sigma_gradient(optimum.derivatives.gradients)
     return OptimizationSummary(
         tuple(start),
         tuple(optimum.state.factors),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from sklearn.metrics import r2_score
 
 from skdep._basis import collinearity_message
 from skdep._compat import Interval, StrOptions, fit_context
+from skdep._fingerprint import fingerprint
 from skdep._fitted import FittedInference
 from skdep._validation import check_offset, check_rows, check_weights, numeric_rows
 from skdep.base import DependentDataEstimator, FitNotes
@@ -57,7 +59,7 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         Whether to fit an intercept.
     max_iter : int, default=200
         Most steps of Newton's method.
-    tol : float, default=1e-10
+    tol : float, default=1e-8
         Decrease of -2 log-likelihood that a further step promises, below which a fit has converged.
 
     Attributes
@@ -156,7 +158,7 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         cov_type="model",
         fit_intercept=True,
         max_iter=200,
-        tol=1e-10,
+        tol=1e-8,
     ):
         self.random_slopes = random_slopes
         self.random_intercept = random_intercept
@@ -205,13 +207,21 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         y = np.asarray(y, dtype=np.float64)
         offset = check_offset(offset, len(y))
         terms = [] if groups is None else self._terms(groups, len(y))
-        X, y, user_terms, weights = self._weighted_rows(X, y, offset, terms, sample_weight, group_weight)
+        data = fingerprint(
+            X,
+            y,
+            weights=check_weights(sample_weight, len(y)),
+            offset=offset,
+            factors={term.name: term.codes for term in terms},
+        )
+        X, y, user_terms, weights, multiplicity = self._weighted_rows(X, y, offset, terms, sample_weight, group_weight)
         terms = sorted(user_terms, key=lambda term: -term.n_levels * term.q)
         weights = resolve_weights(
-            *weights, terms, len(y), weight_type=self.weight_type, weight_scaling=self.weight_scaling
+            weights, multiplicity, terms, len(y), weight_type=self.weight_type, weight_scaling=self.weight_scaling
         )
         self._fitted_with_offset = offset is not None
         self._fit_rows(X, y, terms, [term.name for term in user_terms], weights, notes)
+        self._inference = replace(self._inference, data=data)
         return self
 
     def _terms(self, groups: Any, n_rows: int) -> list[RandomTerm]:
@@ -238,7 +248,7 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         if not kept.all():
             X, y, terms = X[kept], y[kept], [term.take(kept) for term in terms]
             weights, multiplicity = (None if part is None else part[kept] for part in (weights, multiplicity))
-        return X, y, terms, (weights, multiplicity)
+        return X, y, terms, weights, multiplicity
 
     def _fit_rows(
         self,

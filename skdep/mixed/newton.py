@@ -24,7 +24,7 @@ import numpy as np
 from skdep.mixed.evaluation import Derivatives, State
 from skdep.mixed.parameters import CovarianceParameters
 
-__all__ = ["Criterion", "Optimum", "minimise"]
+__all__ = ["BOUNDARY", "Criterion", "Optimum", "minimise", "without_search"]
 
 # A column of T whose pivot is below this (columns of Z have mean square one, sigma is 1) is on the boundary.
 BOUNDARY = 1e-5
@@ -219,6 +219,13 @@ def _sigma(parameters: CovarianceParameters, factors: Sequence[np.ndarray]) -> n
     return parameters.pack([T @ T.T for T in factors])
 
 
+def without_search(state: State, parameters: CovarianceParameters, message: str) -> Optimum:
+    """Return the optimum where nothing is to be searched for."""
+    gradients = [np.zeros((q, q)) for q in parameters.sizes]
+    none = Derivatives(gradients, np.zeros((parameters.n_parameters,) * 2), True)
+    return Optimum(state, none, 0.0, converged=True, message=message, path=[state.value])
+
+
 def _spectrum(curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvalues by size, none of them next to nothing, and eigenvectors."""
     values, vectors = np.linalg.eigh(curvature)
@@ -247,5 +254,5 @@ def _add_direction(T: np.ndarray, direction: np.ndarray, diagonal: bool) -> np.n
     """Return the lower triangular factor of T T' + d d'."""
     if diagonal:
         return np.diag(np.sqrt(np.diag(T) ** 2 + direction**2))
-    upper = np.linalg.qr(np.column_stack([T, direction]).T, mode="r")
+    upper = np.asarray(np.linalg.qr(np.column_stack([T, direction]).T, mode="r"))
     return upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)

@@ -55,7 +55,7 @@ class OneFactor:
         def block(levels: slice) -> tuple[float, np.ndarray]:
             own, border = term.own[:, :, levels], term.border[:, :, levels]
             W[:, :, levels], log_pivots = eliminate(own, T)
-            explained: np.ndarray | float = 0.0
+            explained = np.zeros((len(border), len(border)))
             if weights is not None:
                 log_pivots = log_pivots * weights[levels]
             for a in range(term.q):
@@ -136,8 +136,8 @@ class OneFactor:
         return [np.einsum("acl,cl->la", state.work["W"], solved)]
 
     def conditional_variances(self, state: State) -> list[np.ndarray]:
-        """Return the variance of the effects of each level given beta (n_levels, q, q), relative to sigma2: W."""
-        return [state.work["W"].transpose(2, 0, 1)]
+        """Return the variance of the effects of each level given beta (q, q, n_levels), relative to sigma2: W."""
+        return [state.work["W"]]
 
     def fixed_effect_products(self, state: State) -> list[np.ndarray]:
         """Return d b_j / d beta = -W_j Z_j'X_j of each term (n_levels, q, p)."""

@@ -12,12 +12,12 @@ Cameron, Gelbach and Miller (2011), Journal of Business and Economic Statistics 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from skdep.clusters import Clusters
-from skdep.mixed.cross_products import WorkingColumns
+from skdep._threads import add_up_blocks
+from skdep.mixed.cross_products import LevelSums, WorkingColumns
 from skdep.mixed.terms import RandomTerm
 from skdep.sandwich import cluster_intersections, nearest_positive_semidefinite, sandwich, way_signs
 
@@ -54,27 +54,36 @@ def conditional_residuals(
     effects: Sequence[np.ndarray],
 ) -> np.ndarray:
     """Return y - X beta - Z b (n_rows,), in working coordinates."""
-    residual = border[:, -1] - np.dot(border[:, :-1], beta)
-    for term, part, effect in zip(terms, columns, effects, strict=True):
-        for a, column in enumerate(part.columns):
-            spread = effect[:, a][term.codes]
-            residual -= spread if column is None else spread * column
+    residual = np.empty(len(border))
+    contrast = np.append(-beta, 1.0)
+
+    def block(rows: slice) -> tuple[float]:
+        values = np.dot(border[rows], contrast)
+        for term, part, effect in zip(terms, columns, effects, strict=True):
+            own = effect[term.codes[rows]]
+            for a, column in enumerate(part.columns):
+                values -= own[:, a] if column is None else own[:, a] * column[rows]
+        residual[rows] = values
+        return (0.0,)
+
+    add_up_blocks(block, len(border), 2 * border.shape[1])
     return residual
 
 
 def robust_covariance(
-    design: np.ndarray,
+    border: np.ndarray,
     residuals: np.ndarray,
     weights: np.ndarray | None,
     bread: np.ndarray,
     outermost: Sequence[RandomTerm],
+    sums: Mapping[str, LevelSums],
 ) -> np.ndarray:
     """Return the sandwich (p, p) without small-sample factor, CR0.
 
     Parameters
     ----------
-    design : ndarray of shape (n_rows, p)
-        Fixed-effect columns.
+    border : ndarray of shape (n_rows, p + 1)
+        Fixed-effect columns, and y.
     residuals : ndarray of shape (n_rows,)
         Conditional residuals.
     weights : ndarray of shape (n_rows,) or None
@@ -83,18 +92,19 @@ def robust_covariance(
         (X'V^-1 X)^-1, V relative to sigma2.
     outermost : sequence of RandomTerm
         Factors to cluster by; none stands for independent rows.
+    sums : mapping from str to LevelSums
+        What adds up rows within the levels of each factor.
     """
     weighted = residuals if weights is None else residuals * weights
     if not outermost:
-        scores = design * weighted[:, None]
+        scores = border[:, :-1] * weighted[:, None]
         return sandwich(bread, scores.T @ scores)
     if len(outermost) == 1:
-        clusters = Clusters.from_codes(outermost[0].codes, outermost[0].levels)
-        scores = clusters.weighted_sum(weighted, design)
+        scores = sums[outermost[0].name](weighted, border)[:, :-1]
         return sandwich(bread, scores.T @ scores)
     meat: np.ndarray | float = 0.0
     intersections = cluster_intersections([term.codes for term in outermost])
     for ways, sign in way_signs(len(outermost)):
-        scores = intersections[ways].weighted_sum(weighted, design)
+        scores = intersections[ways].weighted_sum(weighted, border)[:, :-1]
         meat = meat + sign * (scores.T @ scores)
     return nearest_positive_semidefinite(sandwich(bread, np.asarray(meat)))[0]

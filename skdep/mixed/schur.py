@@ -2,25 +2,29 @@ r"""The Schur complement of the tail after the first factor is gone: G = A_tt - 
 
 Every entry of G is linear in the entries of W_j, so that G in flat storage is A_tt - P w with sparse P, one column per
 level j of the first factor and one entry per pair of tail columns that the level meets. Its transpose gives the
-diagonal blocks A_jt C A_tj that the gradient needs. Where there are too many pairs for memory, levels are made dense in
-chunks instead, and the products are dense.
+diagonal blocks A_jt C A_tj that the gradient needs. Where there are too many pairs for memory, the columns that most
+levels meet are made dense, and only the others are paired.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 
-from skdep.mixed.tail_layout import TailLayout
+from skdep.mixed.tail_layout import Bucket, TailLayout
 
-__all__ = ["DenseSchur", "PairSchur", "make_schur"]
+__all__ = ["HybridSchur", "PairSchur", "make_schur"]
 
 # Pairs above which lists of pairs take too much memory (12 bytes a pair).
-_MOST_PAIRS = 80_000_000
-_CHUNK_FLOATS = 8_000_000
+_MOST_PAIRS = 40_000_000
+_CHUNK_FLOATS = 16_000_000
+# Seconds of a multiplication in a dense product, in one of sparse and dense, and of a pair: only ratios matter.
+_DENSE, _SPARSE, _PAIR = 3e-11, 4e-10, 2e-9
 
 
-def make_schur(links: sparse.csr_matrix, q: int, layout: TailLayout) -> PairSchur | DenseSchur:
+def make_schur(links: sparse.csr_matrix, q: int, layout: TailLayout) -> PairSchur | HybridSchur:
     """Choose how to form Schur complements.
 
     Parameters
@@ -32,12 +36,30 @@ def make_schur(links: sparse.csr_matrix, q: int, layout: TailLayout) -> PairSchu
     layout : TailLayout
         Places of the tail's columns.
     """
+    if _count_pairs(links, q) <= _MOST_PAIRS or len(layout.buckets) > 1 or layout.buckets[0].n_components > 1:
+        return PairSchur(links, q, layout)
+    return HybridSchur(links, q, layout, _best_split(links, q, layout))
+
+
+def _count_pairs(links: sparse.csr_matrix, q: int) -> float:
+    """Return how many pairs of columns the levels meet."""
     per_level = np.diff(links.indptr).reshape(-1, q).sum(axis=1) / q
-    n_pairs = float(np.sum(per_level * (per_level + 1) / 2)) * q * (q + 1) / 2
-    # pairs lists need all columns that a level meets in each of its rows
-    if n_pairs > _MOST_PAIRS and len(layout.buckets) == 1 and layout.buckets[0].n_components == 1:
-        return DenseSchur(links, q, layout)
-    return PairSchur(links, q, layout)
+    return float(np.sum(per_level * (per_level + 1) / 2)) * q * (q + 1) / 2
+
+
+def _best_split(links: sparse.csr_matrix, q: int, layout: TailLayout) -> int:
+    """Return how many of the first columns, which are the most frequent, to make dense: the least estimated time."""
+    order = layout.buckets[0].columns[0]
+    m, by_place = len(order), links[:, order].tocsc()
+    frequency = np.diff(by_place.indptr)
+    best, least = m, np.inf
+    for n_dense in np.unique(np.linspace(0.05, 1.0, 20) * m).astype(int):
+        n_pairs = _count_pairs(by_place[:, n_dense:].tocsr(), q) if n_dense < m else 0.0
+        n_rare = float(frequency[n_dense:].sum())
+        time = _DENSE * 2.0 * links.shape[0] * n_dense**2 + _SPARSE * 2.0 * n_rare * n_dense + _PAIR * 2.0 * n_pairs
+        if n_pairs <= _MOST_PAIRS and time < least:
+            best, least = int(n_dense), time
+    return best
 
 
 class PairSchur:
@@ -53,7 +75,7 @@ class PairSchur:
         positions = np.empty(pair_indptr[-1], dtype=np.int32 if layout.n_floats < 2**31 else np.int64)
         combinations = [(a, c) for a in range(q) for c in range(a, q)]
         weights = [np.empty(pair_indptr[-1]) for _ in combinations]
-        for first, last in _chunks(pairs_of, 4_000_000):
+        for first, last in _runs(pairs_of, 4_000_000):
             begin, end = int(indptr[first]), int(indptr[last])
             rank = np.arange(begin, end) - np.repeat(indptr[first:last], counts[first:last])
             left = np.repeat(np.arange(begin, end), rank + 1)
@@ -113,7 +135,7 @@ def _by_level(
     return columns, values, indptr
 
 
-def _chunks(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
+def _runs(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
     """Return runs of levels with about `most` pairs each."""
     total = np.cumsum(counts)
     cuts = np.unique(np.searchsorted(total, np.arange(most, int(total[-1]) if len(total) else 0, most)) + 1)
@@ -121,42 +143,81 @@ def _chunks(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
     return list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
 
 
-class DenseSchur:
-    """Levels made dense in chunks: for one component, where pairs are too many to list."""
+class HybridSchur:
+    """Frequent columns of the tail dense, rare ones as lists of pairs: for one large component with many pairs.
 
-    def __init__(self, links: sparse.csr_matrix, q: int, layout: TailLayout):
-        self.q, self.layout = q, layout
-        columns = layout.buckets[0].columns[0]
-        self._links = links[:, columns[columns >= 0]].tocsr()
-        self._m = layout.buckets[0].size
-        self._step = max(1, _CHUNK_FLOATS // max(self._m * q, 1))
+    Products among frequent columns are dense, of rare with frequent ones sparse times dense, among rare ones pairs.
+    """
+
+    def __init__(self, links: sparse.csr_matrix, q: int, layout: TailLayout, n_dense: int):
+        self.q, self.layout, self._n_dense = q, layout, n_dense
+        order = layout.buckets[0].columns[0]
+        self._m = len(order)
+        self._dense = links[:, order[:n_dense]].tocsr()
+        self._rare = links[:, order[n_dense:]].tocsr()
+        self._step = max(1, _CHUNK_FLOATS // max(n_dense * q, 1))
         self._n_levels = links.shape[0] // q
+        self._rare_layout = _single_component(self._m - n_dense)
+        self._pairs = PairSchur(self._rare, q, self._rare_layout) if self._m > n_dense else None
 
-    def _spans(self) -> list[slice]:
-        return [slice(k, min(k + self._step, self._n_levels)) for k in range(0, self._n_levels, self._step)]
+    def _chunks(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Yield levels, their rows, and these rows of the frequent columns made dense."""
+        for first in range(0, self._n_levels, self._step):
+            last = min(first + self._step, self._n_levels)
+            rows = slice(first * self.q, last * self.q)
+            yield slice(first, last), rows, self._dense[rows].toarray()
 
     def explained(self, W: np.ndarray) -> np.ndarray:
-        """Return the lower triangles of A_t1 W A_1t in flat storage."""
-        total = np.zeros((self._m, self._m))
-        for span in self._spans():
-            rows = self._links[span.start * self.q : span.stop * self.q].toarray()
-            stacked = rows.reshape(-1, self.q, self._m)
-            solved = np.einsum("acl,lcm->lam", W[:, :, span], stacked).reshape(rows.shape)
-            if self.q == 1:
-                root = rows * np.sqrt(W[0, 0, span])[:, None]
-                # the upper triangle in Fortran order is the lower one in C order
-                total = linalg.blas.dsyrk(1.0, root.T, beta=1.0, c=total.T, trans=0, lower=0, overwrite_c=1).T
-            else:
-                total += np.dot(rows.T, solved)
+        """Return the lower triangles of A_t1 W A_1t in flat storage, W being (q, q, n_levels)."""
+        total, cut = np.zeros((self._m, self._m)), self._n_dense
+        for levels, rows, dense in self._chunks():
+            solved = _apply(W[:, :, levels], dense)
+            total[:cut, :cut] += np.dot(dense.T, solved)
+            if self._pairs is not None:
+                total[cut:, :cut] += self._rare[rows].T.tocsr() @ solved
+        if self._pairs is not None:
+            total[cut:, cut:] = self._pairs.explained(W).reshape(self._m - cut, -1)
         return total.ravel()
 
     def quadratic_forms(self, lower: np.ndarray) -> np.ndarray:
-        """Return A_jt C A_tj of every level (q, q, n_levels)."""
-        C = lower.reshape(self._m, self._m)
-        C = np.tril(C) + np.tril(C, -1).T
+        """Return A_jt C A_tj of every level (q, q, n_levels), C given by its lower triangle in flat storage."""
+        C, cut = lower.reshape(self._m, self._m), self._n_dense
+        below = np.tril(C[:cut, :cut], -1)
+        frequent = below + below.T
+        frequent[np.diag_indices(cut)] = np.diag(C)[:cut]
+        crossed = C[cut:, :cut]
         result = np.empty((self.q, self.q, self._n_levels))
-        for span in self._spans():
-            rows = self._links[span.start * self.q : span.stop * self.q].toarray()
-            right = np.dot(rows, C).reshape(-1, self.q, self._m)
-            result[:, :, span] = np.einsum("lam,lcm->acl", rows.reshape(right.shape), right)
+        for levels, rows, dense in self._chunks():
+            # each pair of a rare and a frequent column counts twice
+            right = np.dot(dense, frequent)
+            forms = _row_products(right, dense, self.q)
+            if self._pairs is not None:
+                mixed = _row_products(self._rare[rows] @ crossed, dense, self.q)
+                forms = forms + mixed + mixed.transpose(1, 0, 2)
+            result[:, :, levels] = forms
+        if self._pairs is not None:
+            result += self._pairs.quadratic_forms(np.ascontiguousarray(C[cut:, cut:]).ravel())
         return result
+
+
+def _apply(W: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return W_j times the q rows of each level j."""
+    q = len(W)
+    if q == 1:
+        return rows * W[0, 0][:, None]
+    stacked = rows.reshape(-1, q, rows.shape[1])
+    return np.einsum("acl,lcm->lam", W, stacked, optimize=True).reshape(rows.shape)
+
+
+def _row_products(left: np.ndarray, right: np.ndarray, q: int) -> np.ndarray:
+    """Return the products of the q rows of each level (q, q, l)."""
+    left, right = left.reshape(-1, q, left.shape[1]), right.reshape(-1, q, right.shape[1])
+    return np.einsum("lam,lcm->acl", left, right)
+
+
+def _single_component(size: int) -> TailLayout:
+    """Return the layout of one dense component."""
+    columns = np.arange(size)
+    bucket = Bucket(columns[None], 0)
+    zeros = np.zeros(size, dtype=np.int64)
+    return TailLayout((bucket,), zeros, columns, np.full(size, size), size**2, zeros)

@@ -93,7 +93,8 @@ class SeveralFactors:
         G_border = self.border_t - self.links_t @ solved
         lambda_ = self._lambda(factors)
         right = lambda_.T @ G_border
-        schur = self._tail_flat - self.schur.explained(W)
+        schur = self.schur.explained(W)
+        np.subtract(self._tail_flat, schur, out=schur)
         S = self._congruence(schur, lambda_)
         S[self._diagonal] += 1.0
         S[self._padding] = 1.0
@@ -134,16 +135,15 @@ class SeveralFactors:
 
     def _congruence(self, lower: np.ndarray, lambda_: sparse.csr_matrix) -> np.ndarray:
         """Return Lambda' M Lambda in flat storage (lower triangles)."""
+        result = np.empty_like(lower)
         if self._scalar_tail:
-            result = lower.copy()
             scale = lambda_.diagonal()
             for bucket in self.layout.buckets:
                 local = np.where(bucket.columns >= 0, scale[bucket.columns], 0.0)
                 matrices = bucket.view(result)
-                matrices *= local[:, :, None]
+                np.multiply(bucket.view(lower), local[:, :, None], out=matrices)
                 matrices *= local[:, None, :]
             return result
-        result = np.empty_like(lower)
         for bucket in self.layout.buckets:
             matrices = self._symmetric(bucket.view(lower))
             moved = self._rotate(bucket.columns, matrices, lambda_)
@@ -326,7 +326,7 @@ class SeveralFactors:
         return [first, *later]
 
     def conditional_variances(self, state: State) -> list[np.ndarray]:
-        """Return the variance of the effects of each level given beta (n_levels, q, q), relative to sigma2."""
+        """Return the variance of the effects of each level given beta (q, q, n_levels), relative to sigma2."""
         inner = self.tail_variance(state)
         W = state.work["W"]
         forms = self.schur.quadratic_forms(inner)
@@ -335,7 +335,7 @@ class SeveralFactors:
             self._diagonal_blocks(inner, np.arange(self.offsets[b], self.offsets[b + 1]), term.q)
             for b, term in enumerate(self.later)
         ]
-        return [part.transpose(2, 0, 1) for part in (first, *later)]
+        return [first, *later]
 
     def effect_variance(self, state: State, levels: Sequence[np.ndarray], Z: Sequence[np.ndarray]) -> np.ndarray:
         """Return the variance of z'b given beta (n_rows,), relative to sigma2, for rows of known levels."""

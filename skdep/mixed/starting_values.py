@@ -14,22 +14,27 @@ Rao (1972), Estimation of variance and covariance components in linear models, J
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import linalg, sparse
 
 from skdep.mixed.cross_products import CrossProducts
+from skdep.mixed.terms import RandomTerm
 
-__all__ = ["minque_start"]
+__all__ = ["minque_start", "sampled_levels"]
 
 # Relative standard deviations are kept within these bounds: from exactly zero no gradient leads away.
 _SMALLEST, _LARGEST = 0.05, 30.0
+# Tails of more columns than this are first fitted on a part of the levels, which leaves about so many columns.
+_LARGE_TAIL, _SAMPLED_TAIL = 2000, 800
+_LEAST_LEVELS = 100
 
 
 def minque_start(products: CrossProducts) -> list[np.ndarray]:
     """Return diagonal relative Cholesky factors by term."""
-    p = products.n_params
+    # in large data what the projection takes off the sums of squares does not matter to a start
+    p = products.n_params if products.n_obs < 1000 * products.n_params else 0
     gram = products.gram[:p, :p]
     inverse = linalg.pinvh(gram) if p else np.zeros((0, 0))
     columns = [(b, a) for b, term in enumerate(products.terms) for a in range(term.q)]
@@ -39,14 +44,14 @@ def minque_start(products: CrossProducts) -> list[np.ndarray]:
     outer = [x @ x.T for x in X]
     for i, (b, a) in enumerate(columns):
         term = products.terms[b]
-        right[i] = float(np.sum(term.border[p, a] ** 2))
+        right[i] = float(np.sum(term.border[-1, a] ** 2))
         system[i, k] = system[k, i] = float(np.sum(term.own[a, a]) - np.sum(inverse * outer[i]))
         for j in range(i + 1):
             system[i, j] = system[j, i] = _squared_norm(products, columns[j], columns[i], X[j], X[i], inverse) + float(
                 np.sum((inverse @ outer[i]) * (inverse @ outer[j]).T)
             )
     system[k, k] = products.n_obs - p
-    right[k] = float(products.gram[p, p])
+    right[k] = float(products.gram[-1, -1])
     theta = np.linalg.lstsq(_scaled(system), right / np.sqrt(np.maximum(np.diag(system), 1e-300)), rcond=1e-10)[0]
     theta = theta / np.sqrt(np.maximum(np.diag(system), 1e-300))
     sigma2 = max(theta[k], 0.02 * right[k] / max(products.n_obs, 1.0))
@@ -86,3 +91,33 @@ def _squared_norm(
         matrix = matrix[a::q, d::r]
     crossed = X_first @ (matrix @ X_second.T)
     return float(np.sum(matrix.data**2) - 2.0 * np.sum(inverse * crossed))
+
+
+def sampled_levels(terms: Sequence[RandomTerm], n_rows: int) -> np.ndarray | None:
+    """Choose the rows of a random part of the levels of crossed factors, on which a first fit is quick.
+
+    Parameters
+    ----------
+    terms : sequence of RandomTerm
+        Terms, the one with most columns first.
+    n_rows : int
+        Number of rows.
+
+    Returns
+    -------
+    rows : ndarray of bool of shape (n_rows,), or None
+        None where the whole is small, or a part would have too few rows to say anything.
+    """
+    n_tail = sum(term.n_levels * term.q for term in terms[1:])
+    if n_tail < _LARGE_TAIL:
+        return None
+    rng = np.random.RandomState(0)
+    share = _SAMPLED_TAIL / n_tail
+    rows = np.ones(n_rows, dtype=bool)
+    for term in terms:
+        if term.n_levels * share >= _LEAST_LEVELS:
+            chosen = np.zeros(term.n_levels, dtype=bool)
+            chosen[rng.permutation(term.n_levels)[: int(term.n_levels * share)]] = True
+            rows &= chosen[term.codes]
+    n_effects = sum(term.q * len(np.unique(term.codes[rows])) for term in terms)
+    return rows if rows.sum() >= 8 * n_effects else None

@@ -109,7 +109,9 @@ def lay_out(links: sparse.csr_matrix, within: sparse.csr_matrix) -> TailLayout:
     graph = sparse.bmat([[None, links], [links.T, within]], format="csr")
     labels = csgraph.connected_components(graph, directed=False)[1][n_first:]
     labels = np.unique(labels, return_inverse=True)[1]
-    order = np.argsort(labels, kind="stable")
+    # frequent columns first: what is used most stays together
+    frequency = np.bincount(links.indices, minlength=m)
+    order = np.lexsort((-frequency, labels))
     counts = np.bincount(labels)
     local = np.empty(m, dtype=np.int64)
     local[order] = np.arange(m) - np.repeat(np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)

@@ -127,7 +127,7 @@ def _feature_numbers(slopes: Any, feature_names: Sequence[str] | None, n_feature
     numbers = []
     for slope in slopes:
         if isinstance(slope, Integral) and not isinstance(slope, bool | np.bool_):
-            if not -n_features <= slope < n_features:
+            if not -n_features <= int(slope) < n_features:
                 raise ValueError(f"random_slopes of {factor}: there is no feature {slope}, X has {n_features} columns.")
             numbers.append(int(slope) % n_features)
         elif feature_names is not None and str(slope) in feature_names:
