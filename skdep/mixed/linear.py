@@ -89,7 +89,7 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
     optimization_ : OptimizationSummary
         How the search for the variances went.
     n_iter_ : int
-        Number of steps.
+        Number of steps, at least 1.
     converged_ : bool
         Whether the search converged.
     n_features_in_ : int
@@ -280,7 +280,7 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         self.loglik_ = fit.loglik
         self.singular_ = fit.singular
         self.converged_ = fit.converged
-        self.n_iter_ = fit.optimization.n_steps
+        self.n_iter_ = max(fit.optimization.n_steps, 1)
         self.optimization_ = fit.optimization
         by_name = {term.name: k for k, term in enumerate(terms)}
         names = self._feature_labels()
