@@ -64,8 +64,10 @@ def cluster_intersections(factors: Sequence[np.ndarray]) -> dict[tuple[int, ...]
     """Return the clusters of every combination of factors, each given by its codes (n_rows,)."""
     result = {}
     for ways, _ in way_signs(len(factors)):
-        codes = np.zeros(len(factors[0]), dtype=np.int64)
-        for way in ways:
+        codes = factors[ways[0]].astype(np.int64)
+        if len(ways) == 1 and not np.bincount(codes).all():
+            codes = np.unique(codes, return_inverse=True)[1]
+        for way in ways[1:]:
             codes = np.unique(codes * (int(factors[way].max()) + 1) + factors[way], return_inverse=True)[1]
         result[ways] = Clusters.from_codes(codes, np.arange(int(codes.max()) + 1))
     return result

@@ -20,7 +20,7 @@ from skdep.mixed.fit import (
 )
 from skdep.mixed.newton import Optimum, without_search
 from skdep.mixed.parameters import CovarianceParameters
-from skdep.mixed.robust import conditional_residuals, outermost_terms, robust_covariance
+from skdep.mixed.robust import conditional_residuals, crossed_covariance, outermost_terms, robust_covariance
 from skdep.mixed.starting_values import minque_start, sampled_levels
 from skdep.mixed.weights import RowWeights
 
@@ -109,7 +109,7 @@ def estimate_all(
     sigma2 = state.border.sigma2 * scale**2
     to_user = [term.to_user for term in products.terms]
     variances = engine.conditional_variances(state) if data.terms else []
-    by_type, n_clusters = _covariances(data, weights, state, effects)
+    by_type, n_clusters = _covariances(data, weights, engine, state, effects)
     return Estimates(
         fit=fit,
         params=origin + data.basis.back @ state.border.beta * scale,
@@ -175,15 +175,30 @@ def _without_error(data: WorkingData, *, diagonal: bool, reml: bool) -> tuple[An
 
 
 def _covariances(
-    data: WorkingData, weights: RowWeights, state: State, effects: list[np.ndarray]
+    data: WorkingData, weights: RowWeights, engine: Any, state: State, effects: list[np.ndarray]
 ) -> tuple[dict[str, np.ndarray], int]:
     """Return the covariance matrices of the coefficients by type, and the number of clusters of the sandwich."""
     border, back = state.border, data.basis.back * data.y_scale
     bread = border.inverse_root @ border.inverse_root.T
     outermost = outermost_terms(data.terms)
-    residuals = conditional_residuals(data.border, border.beta, data.terms, data.columns, effects)
-    sums = {term.name: part for term, part in zip(data.terms, data.sums, strict=True)}
-    robust = robust_covariance(data.border, residuals, weights.total, bread, outermost, sums)
+    if len(outermost) > 1:
+        moved = _projected_columns(data, engine.fixed_effect_products(state))
+        marginal = data.border @ border.contrast
+        robust = crossed_covariance(moved, marginal, weights.total, border.inverse_root, outermost)
+    else:
+        residuals = conditional_residuals(data.border, border.contrast, data.terms, data.columns, effects)
+        sums = {term.name: part for term, part in zip(data.terms, data.sums, strict=True)}
+        robust = robust_covariance(data.border, residuals, weights.total, bread, next(iter(outermost), None), sums)
     n_clusters = min((term.n_levels for term in outermost), default=len(data.border))
     by_type = {"model": bread * border.sigma2, "robust": robust}
     return {kind: _symmetric(back @ matrix @ back.T) for kind, matrix in by_type.items()}, n_clusters
+
+
+def _projected_columns(data: WorkingData, derivatives: list[np.ndarray]) -> np.ndarray:
+    """Return sigma2 W^-1 V^-1 X (n_rows, p): the fixed-effect columns X + Z db/dbeta."""
+    n_params = data.products.n_params
+    result = np.empty((len(data.border), n_params))
+    for k, contrast in enumerate(np.eye(n_params + 1)[:n_params]):
+        effects = [-part[:, :, k] for part in derivatives]
+        result[:, k] = conditional_residuals(data.border, contrast, data.terms, data.columns, effects)
+    return result

@@ -45,7 +45,8 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
     covariance : {"full", "diagonal"}, default="full"
         Covariance matrix of the effects of a level: free, or without correlations.
     method : {"reml", "ml"}, default="reml"
-        Criterion: restricted likelihood, or likelihood.
+        Criterion: restricted likelihood, or likelihood. With sampling weights it is the pseudo-likelihood, whatever
+        this says.
     weight_type : {"frequency", "precision", "sampling"}, default="frequency"
         What `sample_weight` means: numbers of rows of the same level; Var(e_i) = sigma2 / w_i with n unchanged; or
         sampling weights of rows within clusters, with `group_weight` for the clusters, and robust standard errors.
@@ -260,7 +261,8 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         notes: FitNotes,
     ) -> None:
         """Fit to validated rows of positive weight."""
-        diagonal, reml = self.covariance == "diagonal", self.method == "reml"
+        diagonal = self.covariance == "diagonal"
+        reml = self.method == "reml" and self.weight_type != "sampling"
         data = working_data(X, y, terms, weights, fit_intercept=self.fit_intercept, diagonal=diagonal)
         estimates = estimate_all(data, weights, diagonal=diagonal, reml=reml, max_iter=self.max_iter, tol=self.tol)
         self._model = estimates.fit
@@ -353,8 +355,10 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         for name in self.levels_:
             sizes = np.bincount(by_name[name].codes)
             facts[f"Levels of {name}"] = describe_sizes(sizes, by_name[name].n_levels)
-        facts["Method"] = self.method.upper()
-        facts["Log-likelihood" if self.method == "ml" else "REML log-likelihood"] = f"{self.loglik_:.4f}"
+        is_sampling = self.weight_type == "sampling"
+        facts["Method"] = "pseudo-likelihood" if is_sampling else self.method.upper()
+        kind = {"ml": "Log-likelihood", "reml": "REML log-likelihood"}[self.method]
+        facts["Log pseudo-likelihood" if is_sampling else kind] = f"{self.loglik_:.4f}"
         for name, matrix in self.random_covariance_.items():
             for position, effect in enumerate(self.random_names_[name]):
                 facts[f"SD of {effect} by {name}"] = f"{np.sqrt(max(matrix[position, position], 0.0)):.5g}"
@@ -381,9 +385,10 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         mean : ndarray of shape (n_rows,)
             Predicted means, in units of y.
         std : ndarray of shape (n_rows,)
-            With `return_std`: standard deviation of the error of `mean`. It counts the uncertainty of coefficients and
-            effects at the estimated variances; of a level not seen in fit, the variance of its effects. The residual
-            variance ``sigma2_`` is not included: a new observation has variance ``std**2 + sigma2_``.
+            With `return_std`: standard deviation of the error of `mean` under the model, whatever `cov_type` is. It
+            counts the uncertainty of coefficients and effects at the estimated variances; of a level not seen in fit,
+            the variance of its effects. The residual variance ``sigma2_`` is not included: a new observation has
+            variance ``std**2 + sigma2_``.
 
         Raises
         ------

@@ -13,11 +13,13 @@ Henderson (1975), Best linear unbiased estimation and prediction under a selecti
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from skdep.base import level_of_caller
 from skdep.clusters import encode_factors
 from skdep.mixed.fit import LinearMixedFit
 from skdep.mixed.terms import INTERCEPT
@@ -51,8 +53,18 @@ def match_levels(groups: Any, n_rows: int, levels: Mapping[str, np.ndarray]) -> 
     result = {}
     for name, (codes, labels, _) in zip(names, factors, strict=True):
         known = pd.Index(levels[name]).get_indexer(pd.Index(labels))
+        if len(known) and known.max() < 0 and type(labels[0]) is not type(levels[name][0]):
+            warnings.warn(_unlike_labels(name, labels[0], levels[name][0]), UserWarning, stacklevel=level_of_caller())
         result[name] = known[codes]
     return result
+
+
+def _unlike_labels(name: str, given: Any, fitted: Any) -> str:
+    """Say that no label is known because labels are of another type."""
+    return (
+        f"No level of {name!r} is known to the model: labels are like {given!r} ({type(given).__name__}), those of the "
+        f"fit like {fitted!r} ({type(fitted).__name__}). All are predicted as new levels."
+    )
 
 
 def _columns(X: np.ndarray, numbers: Sequence[int]) -> np.ndarray:

@@ -27,6 +27,8 @@ _ZETA_TOL = 1e-6
 _MAX_EVALUATIONS = 40
 # Evaluations after which a side that has not crossed the cut is tried at its bound.
 _PATIENCE = 8
+# Fraction of the residual SD that stands for zero.
+_SMALL_RESIDUAL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ class Profiler:
         """
         parameter, estimate = self.parameters[number], float(self.estimates[number])
         lower, upper = self._bounds(parameter)
+        if parameter.kind == "residual":
+            # the likelihood at zero is a limit, infinite or that of this point
+            lower = _SMALL_RESIDUAL * estimate
         if np.isnan(estimate):
             # of effects without variance every correlation has the same likelihood
             return Profile(estimate, lower, upper, np.array([lower, upper]), np.zeros(2))
@@ -111,6 +116,8 @@ class Profiler:
         low = curve.end(-1, lower, step)
         high = curve.end(1, upper, step)
         value, zeta = curve.points()
+        if parameter.kind == "residual" and low == lower:
+            low = 0.0
         return Profile(estimate, low, high, value, zeta, tuple(curve.problems))
 
     @staticmethod
@@ -126,9 +133,7 @@ class Profiler:
             combination, origin = self.fit.back[k] * unit, self.fit.origin[k]
             return lambda x, start: fix_coefficient(products, layout, combination, x - origin, start or None)
         if parameter.kind == "residual":
-            return lambda x, start: (
-                fix_residual(self.engine, (x / unit) ** 2, start) if x > 0 else ConstrainedFit(np.inf, start, True)
-            )
+            return lambda x, start: fix_residual(self.engine, (x / unit) ** 2, start)
         if parameter.kind == "sd":
             sigma2 = self.border.sigma2
             return lambda x, start: fix_sd(self.engine, term, k, (x / unit) ** 2, start, sigma2)
@@ -209,8 +214,7 @@ class _Curve:
             return bound
         target, inner, outer = side * self.cut, self.estimate, bound
         outer_known = False
-        # half way first: with two points the curvature of zeta is known
-        x = self._guess(0.5 * target) if len(self._points) > 2 else self.estimate + 0.5 * target * step
+        x = self._first(target, step)
         for count in range(_MAX_EVALUATIONS):
             x = self._inside(x, inner, outer, outer_known, count)
             zeta = self.zeta(x)
@@ -228,6 +232,18 @@ class _Curve:
             x = self._guess(target)
         self._note(f"no end was found between {min(inner, outer):.6g} and {max(inner, outer):.6g}")
         return np.nan
+
+    def _first(self, target: float, step: float) -> float:
+        """Return where to begin: about half way to the end, since two points show how zeta bends."""
+        side = np.sign(target)
+        reach = max(abs(at - self.estimate) for at in self._points)
+        if reach > 0:
+            # what the other side tells
+            x = self._guess(0.5 * target)
+            if 0.05 * reach < side * (x - self.estimate) < 3.0 * reach:
+                return x
+            step = reach / self.cut
+        return self.estimate + 0.5 * target * step
 
     def _inside(self, x: float, inner: float, outer: float, outer_known: bool, count: int) -> float:
         """Return x, brought to between the last point inside the interval and the first outside, or to the bound."""

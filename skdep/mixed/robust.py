@@ -1,8 +1,11 @@
 r"""Cluster-robust covariance of the fixed effects: the sandwich with clusters of the outermost factors.
 
 The score of a row is w x e with e the conditional residual y - X beta - Z b, since V^-1 (y - X beta) = W e / sigma2.
-Rows are independent only between levels of the outermost factor; where several factors are crossed at the top, no
-cluster is independent of all others, and clustering by each of them is combined by inclusion and exclusion.
+Rows are independent only between levels of the outermost factor. Where several factors are crossed at the top, no
+cluster is independent of all others, and V^-1 (y - X beta) is correlated between all rows. There beta is taken as the
+linear combination of rows that it is: the part of a row is (V^-1 X)_i (y_i - x_i'beta), in which rows that share no
+level are uncorrelated; clustering by each factor is combined by inclusion and exclusion. With one outermost factor both
+ways have the same sums.
 
 References
 ----------
@@ -21,7 +24,7 @@ from skdep.mixed.cross_products import LevelSums, WorkingColumns
 from skdep.mixed.terms import RandomTerm
 from skdep.sandwich import cluster_intersections, nearest_positive_semidefinite, sandwich, way_signs
 
-__all__ = ["conditional_residuals", "outermost_terms", "robust_covariance"]
+__all__ = ["conditional_residuals", "crossed_covariance", "outermost_terms", "robust_covariance"]
 
 
 def outermost_terms(terms: Sequence[RandomTerm]) -> list[RandomTerm]:
@@ -48,14 +51,13 @@ def _nested_in(inner: RandomTerm, outer: RandomTerm) -> bool:
 
 def conditional_residuals(
     border: np.ndarray,
-    beta: np.ndarray,
+    contrast: np.ndarray,
     terms: Sequence[RandomTerm],
     columns: Sequence[WorkingColumns],
     effects: Sequence[np.ndarray],
 ) -> np.ndarray:
-    """Return y - X beta - Z b (n_rows,), in working coordinates."""
+    """Return a combination of the columns of [X, y] less random effects (n_rows,): y - X beta - Z b for (-beta, 1)."""
     residual = np.empty(len(border))
-    contrast = np.append(-beta, 1.0)
 
     def block(rows: slice) -> tuple[float]:
         values = np.dot(border[rows], contrast)
@@ -75,7 +77,7 @@ def robust_covariance(
     residuals: np.ndarray,
     weights: np.ndarray | None,
     bread: np.ndarray,
-    outermost: Sequence[RandomTerm],
+    outermost: RandomTerm | None,
     sums: Mapping[str, LevelSums],
 ) -> np.ndarray:
     """Return the sandwich (p, p) without small-sample factor, CR0.
@@ -90,21 +92,55 @@ def robust_covariance(
         Weights of the rows.
     bread : ndarray of shape (p, p)
         (X'V^-1 X)^-1, V relative to sigma2.
-    outermost : sequence of RandomTerm
-        Factors to cluster by; none stands for independent rows.
+    outermost : RandomTerm or None
+        Factor to cluster by; None stands for independent rows.
     sums : mapping from str to LevelSums
         What adds up rows within the levels of each factor.
     """
     weighted = residuals if weights is None else residuals * weights
-    if not outermost:
+    if outermost is None:
         scores = border[:, :-1] * weighted[:, None]
         return sandwich(bread, scores.T @ scores)
-    if len(outermost) == 1:
-        scores = sums[outermost[0].name](weighted, border)[:, :-1]
-        return sandwich(bread, scores.T @ scores)
-    meat: np.ndarray | float = 0.0
+    scores = sums[outermost.name](weighted, border)[:, :-1]
+    return sandwich(bread, scores.T @ scores)
+
+
+def crossed_covariance(
+    moved: np.ndarray,
+    residuals: np.ndarray,
+    weights: np.ndarray | None,
+    root: np.ndarray,
+    outermost: Sequence[RandomTerm],
+) -> np.ndarray:
+    """Return the sandwich (p, p) clustered by each of several crossed factors.
+
+    What is negative is set to zero in coordinates in which the model's covariance is the identity, so that the result
+    does not depend on units and origins of the features.
+
+    Parameters
+    ----------
+    moved : ndarray of shape (n_rows, p)
+        Rows of sigma2 W^-1 V^-1 X: fixed-effect columns less what the random effects take up.
+    residuals : ndarray of shape (n_rows,)
+        Marginal residuals y - X beta.
+    weights : ndarray of shape (n_rows,) or None
+        Weights of the rows.
+    root : ndarray of shape (p, p)
+        R with R R' = (X'V^-1 X)^-1, V relative to sigma2.
+    outermost : sequence of RandomTerm
+        Factors to cluster by.
+    """
+    weighted = residuals if weights is None else residuals * weights
+    meat = np.zeros_like(root)
     intersections = cluster_intersections([term.codes for term in outermost])
     for ways, sign in way_signs(len(outermost)):
-        scores = intersections[ways].weighted_sum(weighted, border)[:, :-1]
-        meat = meat + sign * (scores.T @ scores)
-    return nearest_positive_semidefinite(sandwich(bread, np.asarray(meat)))[0]
+        scores = intersections[ways].weighted_sum(weighted, moved)
+        meat += sign * (scores.T @ scores)
+    middle = nearest_positive_semidefinite(root.T @ meat @ root)[0]
+    return sandwich_of_root(root, middle)
+
+
+def sandwich_of_root(root: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Return R M R', exactly symmetric."""
+    product = root @ middle @ root.T
+    return 0.5 * (product + product.T)

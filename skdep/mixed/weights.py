@@ -71,7 +71,7 @@ def resolve_weights(
     multiplicity : ndarray of shape (n_rows,) or None
         Weights of the rows' clusters.
     terms : sequence of RandomTerm
-        Terms, the one with most columns first: its levels are the clusters within which weights are scaled.
+        Terms; the levels of the one with most levels are the clusters within which weights are scaled.
     n_rows : int
         Number of rows.
     weight_type, weight_scaling : str
@@ -97,7 +97,7 @@ def _scaled(weights: np.ndarray | None, terms: Sequence[RandomTerm], scaling: st
         return None
     if not terms or scaling == "none":
         return weights / weights.mean()
-    codes = terms[0].codes
+    codes = max(terms, key=lambda term: term.n_levels).codes
     total = np.bincount(codes, weights)
     if scaling == "size":
         return weights * (np.bincount(codes) / total)[codes]

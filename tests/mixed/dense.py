@@ -237,20 +237,20 @@ def profiled_gradient(design: Design, entries, method: str = "reml") -> np.ndarr
     return np.array(gradient)
 
 
-def starting_factors(design: Design, n_random: int, seed: int = 0) -> list[np.ndarray]:
-    """Return entries of T to start from: identities of several sizes in units of the columns of Z, and random ones."""
-    rng = np.random.default_rng(seed)
+def starting_factors(design: Design, n_starts: int) -> list[np.ndarray]:
+    """Return entries of T to start from: identities of three sizes in units of the columns of Z, then random ones."""
+    rng = np.random.default_rng(0)
     units, diagonal = [], []
     for term in design.terms:
         size = np.sqrt(np.mean(term.Z**2, axis=0))
         units += [1 / size[i] for i, _ in term.pairs]
         diagonal += [float(i == j) for i, j in term.pairs]
     units, diagonal = np.array(units), np.array(diagonal)
-    identities = [scale * units * diagonal for scale in (0.1, 1.0, 4.0)]
-    return [*identities, *(units * rng.normal(size=len(units)) for _ in range(n_random))]
+    identities = [scale * units * diagonal for scale in (1.0, 0.1, 4.0)]
+    return [*identities, *(units * rng.normal(size=len(units)) for _ in range(n_starts - 3))][:n_starts]
 
 
-def climb(design: Design, objective, gradient=None, n_random: int = 4) -> np.ndarray:
+def climb(design: Design, objective, gradient=None, n_starts: int = 7) -> np.ndarray:
     """Maximise a function of the entries of all T from many starts; return the best entries."""
     found = [
         optimize.minimize(
@@ -260,12 +260,12 @@ def climb(design: Design, objective, gradient=None, n_random: int = 4) -> np.nda
             method="BFGS",
             options={"gtol": 1e-7, "maxiter": 500},
         )
-        for start in starting_factors(design, n_random)
+        for start in starting_factors(design, n_starts)
     ]
     return min(found, key=lambda result: result.fun).x
 
 
-def maximise(design: Design, method: str = "reml", n_random: int = 4) -> np.ndarray:
+def maximise(design: Design, method: str = "reml", n_starts: int = 7) -> np.ndarray:
     """Return the theta of greatest likelihood; small problems only."""
     if not design.terms:
         return profiled_theta(design, [], method)
@@ -277,7 +277,7 @@ def maximise(design: Design, method: str = "reml", n_random: int = 4) -> np.ndar
         design,
         lambda entries: profiled_loglik(design, relative(entries), method),
         lambda entries: profiled_gradient(design, entries, method),
-        n_random,
+        n_starts,
     )
     return profiled_theta(design, relative(best), method)
 
@@ -340,6 +340,21 @@ def cluster_sandwich(design: Design, theta, clusters: np.ndarray) -> np.ndarray:
     rows = design.X * (fit.V_inverse @ fit.residual)[:, None]
     sums = np.array([rows[clusters == cluster].sum(axis=0) for cluster in np.unique(clusters)])
     return fit.covariance @ sums.T @ sums @ fit.covariance
+
+
+def crossed_sandwich(design: Design, theta) -> np.ndarray:
+    """Return sum of A_i r_i r_j A_j' over rows i, j that share a level of any term, A = Phi X'V^{-1}, r = y - X beta.
+
+    As beta_hat - beta = A r, its mean is Phi at the true beta. Negative eigenvalues, relative to Phi, become 0.
+    """
+    fit = gls(design, theta)
+    share = np.zeros((len(design.y),) * 2, dtype=bool)
+    for term in design.terms:
+        share |= term.codes[:, None] == term.codes[None, :]
+    parts = fit.covariance @ design.X.T @ fit.V_inverse * fit.residual
+    values, vectors = linalg.eigh(parts @ share @ parts.T, fit.covariance)
+    back = fit.covariance @ vectors
+    return (back * np.maximum(values, 0)) @ back.T
 
 
 def covariance_derivatives(design: Design, theta) -> list[np.ndarray]:

@@ -1,11 +1,12 @@
-"""A slow, literal twin of the linear mixed model under sampling weights at two levels: loops over groups.
+"""A slow, literal twin of the linear mixed model under sampling weights at two levels: loops over clusters.
 
-For one factor, with group weights g_j and level-1 weights w_ij that multiply log densities, the pseudo-likelihood is
+With clusters j the levels of the first factor, in which all others are nested, weights g_j of clusters, and weights
+w_ij of rows that multiply log densities, the pseudo-likelihood is
 
-    log PL = sum_j g_j log integral exp(sum_i w_ij log p(y_ij | b)) phi(b; 0, Sigma) db,   p = N(x'beta + z'b, sigma2).
+    log PL = sum_j g_j log integral exp(sum_i w_ij log p(y_ij | b)) phi(b) db,    p = N(x'beta + z'b, sigma2).
 
 Since p^w is the density of variance sigma2 / w up to a factor free of b, the integral is a normal density with
-V_j = Z_j Sigma Z_j' + sigma2 W_j^{-1}, times that factor. `Design.precision` holds the (rescaled) level-1 weights.
+V_j = Z_j G Z_j' + sigma2 W_j^{-1}, times that factor. `Design.precision` holds the (rescaled) weights of rows.
 
 References
 ----------
@@ -15,106 +16,107 @@ Rabe-Hesketh and Skrondal (2006), J. Royal Statistical Society A 169, 805-827: p
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from .dense import Design, climb, factors, pack, unpack
+from .dense import Design, climb, factors, marginal_covariance, pack
 
 
 def scaled_weights(weights: np.ndarray, codes: np.ndarray, scaling: str) -> np.ndarray:
-    """Return level-1 weights, made to sum to n_j ("size") or (sum w)^2 / sum w^2 ("effective") in every group."""
+    """Return level-1 weights, made to sum to n_j ("size") or (sum w)^2 / sum w^2 ("effective") in every group.
+
+    Under "none" only their mean over all rows is made 1, so that units are no matter there either.
+    """
     scaled = np.array(weights, dtype=float)
+    if scaling == "none":
+        return scaled / scaled[scaled > 0].mean()
     for j in np.unique(codes):
         w = scaled[codes == j]
-        if scaling == "size":
-            scaled[codes == j] *= np.sum(w > 0) / w.sum()
-        elif scaling == "effective":
-            scaled[codes == j] *= w.sum() / np.sum(w**2)
+        scaled[codes == j] *= np.sum(w > 0) / w.sum() if scaling == "size" else w.sum() / np.sum(w**2)
     return scaled
 
 
-def groups_of(design: Design) -> list[tuple[np.ndarray, ...]]:
-    """Return X, y, Z, w of every group; rows of weight 0 are not there."""
-    (term,) = design.terms
-    found = []
-    for j in range(term.n_levels):
-        rows = (term.codes == j) & (design.W > 0)
-        found.append((design.X[rows], design.y[rows], term.Z[rows], design.W[rows]))
+def clusters_of(design: Design, theta) -> list[tuple[np.ndarray, ...]]:
+    """Return X, y, w and V of every level of the first, outermost, factor; rows of weight 0 are not there."""
+    kept = np.flatnonzero(design.W > 0)
+    terms = tuple(replace(term, codes=term.codes[kept], Z=term.Z[kept]) for term in design.terms)
+    present = Design(design.X[kept], design.y[kept], terms, design.W[kept])
+    V, found = marginal_covariance(present, theta), []
+    for j in range(design.terms[0].n_levels):
+        rows = np.flatnonzero(terms[0].codes == j)
+        found.append((present.X[rows], present.y[rows], present.W[rows], V[np.ix_(rows, rows)]))
     return found
 
 
-def group_loglik(y, mean, Z, w, Sigma, sigma2) -> float:
+def cluster_loglik(residual, w, V, sigma2) -> float:
     """Return log integral prod_i p(y_i | b)^{w_i} phi(b) db in closed form.
 
     log N(r; 0, V) + sum_i [ (1 - w_i) / 2 log(2 pi sigma2) - 1/2 log w_i ].
     """
-    V, r = Z @ Sigma @ Z.T + sigma2 * np.diag(1 / w), y - mean
-    normal = -0.5 * (len(y) * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + r @ np.linalg.solve(V, r))
+    quadratic = residual @ np.linalg.solve(V, residual)
+    normal = -0.5 * (len(w) * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + quadratic)
     return normal + np.sum((1 - w) / 2 * np.log(2 * np.pi * sigma2) - np.log(w) / 2)
 
 
-def group_loglik_by_quadrature(y, mean, Z, w, Sigma, sigma2, n_nodes: int = 80) -> float:
-    """Return the same integral by Gauss-Hermite quadrature on a product grid, b = sqrt(2) T x with Sigma = T T'."""
+def integral_by_quadrature(residual, w, Z, Sigma, sigma2, n_nodes: int = 80) -> float:
+    """Return the same for one factor by Gauss-Hermite quadrature on a product grid, b = sqrt(2) T x, Sigma = T T'."""
     q = Z.shape[1]
     nodes, weights = np.polynomial.hermite.hermgauss(n_nodes)
     grid = np.stack(np.meshgrid(*[nodes] * q, indexing="ij"), axis=-1).reshape(-1, q)
     log_weights = sum(np.meshgrid(*[np.log(weights)] * q, indexing="ij")).ravel() - q / 2 * np.log(np.pi)
     b = np.sqrt(2) * grid @ np.linalg.cholesky(Sigma).T
-    residuals = (y - mean)[:, None] - Z @ b.T
-    log_densities = -0.5 * (np.log(2 * np.pi * sigma2) + residuals**2 / sigma2)
+    log_densities = -0.5 * (np.log(2 * np.pi * sigma2) + (residual[:, None] - Z @ b.T) ** 2 / sigma2)
     return float(np.logaddexp.reduce(w @ log_densities + log_weights))
 
 
-def pseudo_loglik(design: Design, theta, beta, group_weights, group_function=group_loglik) -> float:
+def pseudo_loglik(design: Design, theta, beta, cluster_weights) -> float:
     """Return log PL at any theta and beta."""
-    (Sigma,), sigma2 = unpack(design, theta)
     return sum(
-        g * group_function(y, X @ beta, Z, w, Sigma, sigma2)
-        for g, (X, y, Z, w) in zip(group_weights, groups_of(design))
+        g * cluster_loglik(y - X @ beta, w, V, theta[-1])
+        for g, (X, y, w, V) in zip(cluster_weights, clusters_of(design, theta))
     )
 
 
-def pseudo_gls(design: Design, theta, group_weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pseudo_gls(design: Design, theta, cluster_weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the beta that solves sum_j g_j X_j'V_j^{-1}(y_j - X_j beta) = 0, that matrix, and the terms of the sum."""
-    (Sigma,), sigma2 = unpack(design, theta)
-    information, right, halves = 0.0, 0.0, []
-    for g, (X, y, Z, w) in zip(group_weights, groups_of(design)):
-        half = g * np.linalg.solve(Z @ Sigma @ Z.T + sigma2 * np.diag(1 / w), X)
-        information, right = information + half.T @ X, right + half.T @ y
-        halves.append(half)
-    beta = np.linalg.solve(information, right)
-    scores = [half.T @ (y - X @ beta) for half, (X, y, _, _) in zip(halves, groups_of(design))]
+    clusters = clusters_of(design, theta)
+    halves = [g * np.linalg.solve(V, X) for g, (X, _, _, V) in zip(cluster_weights, clusters)]
+    information = sum(half.T @ X for half, (X, *_) in zip(halves, clusters))
+    beta = np.linalg.solve(information, sum(half.T @ y for half, (_, y, *_) in zip(halves, clusters)))
+    scores = [half.T @ (y - X @ beta) for half, (X, y, *_) in zip(halves, clusters)]
     return beta, information, np.array(scores)
 
 
-def profiled_pseudo_theta(design: Design, relative, group_weights) -> np.ndarray:
-    """Return theta of a relative covariance, with sigma2 = sum_j g_j r_j'V_0j^{-1}r_j / sum_j g_j sum_i w_ij."""
+def profiled_pseudo_theta(design: Design, relative, cluster_weights) -> np.ndarray:
+    """Return theta of relative covariances, with sigma2 = sum_j g_j r_j'V_0j^{-1}r_j / sum_j g_j sum_i w_ij."""
     unit = pack(design, relative, 1.0)
-    beta, _, _ = pseudo_gls(design, unit, group_weights)
+    beta, _, _ = pseudo_gls(design, unit, cluster_weights)
     quadratic = total = 0.0
-    for g, (X, y, Z, w) in zip(group_weights, groups_of(design)):
+    for g, (X, y, w, V) in zip(cluster_weights, clusters_of(design, unit)):
         r = y - X @ beta
-        quadratic += g * r @ np.linalg.solve(Z @ relative[0] @ Z.T + np.diag(1 / w), r)
+        quadratic += g * r @ np.linalg.solve(V, r)
         total += g * w.sum()
     return quadratic / total * unit
 
 
-def maximise_pseudo(design: Design, group_weights, n_random: int = 4) -> tuple[np.ndarray, np.ndarray, float]:
+def maximise_pseudo(design: Design, cluster_weights, n_starts: int = 7) -> tuple[np.ndarray, np.ndarray, float]:
     """Return theta and beta of the greatest pseudo-likelihood, and its logarithm; small problems only."""
 
     def at(entries):
-        (T,) = factors(design, entries)
-        theta = profiled_pseudo_theta(design, [T @ T.T], group_weights)
-        beta = pseudo_gls(design, theta, group_weights)[0]
-        return theta, beta, pseudo_loglik(design, theta, beta, group_weights)
+        relative = [T @ T.T for T in factors(design, entries)]
+        theta = profiled_pseudo_theta(design, relative, cluster_weights)
+        beta = pseudo_gls(design, theta, cluster_weights)[0]
+        return theta, beta, pseudo_loglik(design, theta, beta, cluster_weights)
 
-    return at(climb(design, lambda entries: at(entries)[2], n_random=n_random))
+    return at(climb(design, lambda entries: at(entries)[2], n_starts=n_starts))
 
 
-def pseudo_sandwich(design: Design, theta, group_weights) -> np.ndarray:
-    """Return the sandwich of beta over groups, H^{-1} [sum_j s_j s_j'] H^{-1}, without small-sample factor.
+def pseudo_sandwich(design: Design, theta, cluster_weights) -> np.ndarray:
+    """Return the sandwich of beta over clusters, H^{-1} [sum_j s_j s_j'] H^{-1}, without small-sample factor.
 
     The expected second derivative in beta and theta is 0, so that beta's block stands alone.
     """
-    _, information, scores = pseudo_gls(design, theta, group_weights)
+    _, information, scores = pseudo_gls(design, theta, cluster_weights)
     bread = np.linalg.inv(information)
     return bread @ scores.T @ scores @ bread

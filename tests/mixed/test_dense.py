@@ -246,6 +246,42 @@ def test_sandwich_cluster_by_cluster():
     assert_allclose(dense.cluster_sandwich(design, theta, schools), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["slope", "nested_slope"])
+def test_crossed_sandwich_of_one_or_nested_factors_is_the_plain_one(name):
+    design = CASES[name].dense(precision=CASES[name].weights)
+    theta = some_theta(design)
+    expected = dense.cluster_sandwich(design, theta, design.terms[0].codes)
+    assert_allclose(dense.crossed_sandwich(design, theta), expected, rtol=1e-8)
+
+
+def test_crossed_sandwich_is_right_on_average_under_the_model():
+    """The mean over outcomes drawn from the model with beta known is Phi."""
+    case = CASES["crossed"]
+    design = case.dense()
+    theta = some_theta(design)
+    fit, root = dense.gls(design, theta), np.linalg.cholesky(dense.marginal_covariance(design, theta))
+    share = (design.terms[0].codes[:, None] == design.terms[0].codes) | (
+        design.terms[1].codes[:, None] == design.terms[1].codes
+    )
+    A = fit.covariance @ design.X.T @ fit.V_inverse
+    errors = root @ np.random.default_rng(13).normal(size=(len(design.y), 4000))
+    drawn = np.array([np.diag((A * r) @ share @ (A * r).T) for r in errors.T])
+    mean, error = drawn.mean(axis=0), drawn.std(axis=0) / np.sqrt(len(drawn))
+    assert_allclose((mean - np.diag(fit.covariance)) / error, 0, atol=4)
+
+
+def test_crossed_sandwich_has_no_negative_variances_whatever_the_units():
+    """Features of other units and origins: the same, transformed."""
+    design = CASES["three_factors"].dense()
+    theta = dense.maximise(design, n_starts=1)
+    M = np.array([[1, 5, 0], [0, 100, 0.3], [0, 0, 0.01]])
+    moved = Design(design.X @ M, design.y, design.terms)
+    sandwich = dense.crossed_sandwich(design, theta)
+    assert np.linalg.eigvalsh(sandwich)[0] > -1e-12
+    back = np.linalg.inv(M)
+    assert_allclose(dense.crossed_sandwich(moved, theta), back @ sandwich @ back.T, rtol=1e-6)
+
+
 def test_derivatives_of_the_covariance_of_beta(design):
     theta = some_theta(design)
     slopes = slopes_of(lambda t: dense.gls(design, t).covariance, theta)

@@ -7,9 +7,10 @@ import pytest
 from numpy.testing import assert_allclose
 from threadpoolctl import threadpool_limits
 
+from skdep.datasets import load_penicillin, load_sleepstudy
+
 from . import dense
 from .dense import Design, Term
-from .studies import penicillin, sleepstudy
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -19,7 +20,18 @@ def one_thread():
         yield
 
 
-# control = lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10, maxfun = 1e5), calc.derivs = FALSE)
+def sleepstudy() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return reaction, days and subject (0 to 17) of 180 rows."""
+    frame = load_sleepstudy().frame
+    subject = np.unique(frame["Subject"].to_numpy(), return_inverse=True)[1]
+    return frame["Reaction"].to_numpy(), frame["Days"].to_numpy(dtype=float), subject
+
+
+def penicillin() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return diameter, plate (0 to 23) and sample (0 to 5) of 144 rows."""
+    frame = load_penicillin().frame
+    plate, sample = (np.unique(frame[name].to_numpy(dtype=str), return_inverse=True)[1] for name in ("plate", "sample"))
+    return frame["diameter"].to_numpy(dtype=float), plate, sample
 
 
 def sleepstudy_design(*, diagonal=False, quadratic=False, precision=None) -> Design:
@@ -38,6 +50,7 @@ def penicillin_design(*, first=False) -> Design:
     return Design(X[keep], diameter[keep], (Term(plate[keep], ones), Term(sample[keep], ones)))
 
 
+# control = lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10, maxfun = 1e5), calc.derivs = FALSE)
 # logLik(m); as.data.frame(VarCorr(m))$vcov as vech, then sigma^2
 R_FITS = {
     # lmer(Reaction ~ Days + (Days | Subject))
@@ -93,7 +106,7 @@ def test_likelihood_and_estimates_of_r(name):
     assert dense.loglik(design, theta, method) == pytest.approx(loglik, abs=2e-9)
     # flat at its top: half of the digits are the optimiser's
     units = np.sqrt(np.diag(np.linalg.inv(dense.observed_information(design, theta, method))))
-    own = dense.maximise(design, method, n_random=1)
+    own = dense.maximise(design, method, n_starts=2)
     assert_allclose((own - theta) / units, 0, atol=1e-5)
     assert dense.loglik(design, own, method) == pytest.approx(loglik, abs=2e-9)
 
@@ -199,7 +212,7 @@ def test_kenward_roger_with_precision_weights_that_leave_the_layout_balanced():
     ],
 )
 def test_joint_hypothesis_of_r(design, L, statistic, df, scale):
-    theta = dense.maximise(design, n_random=0)
+    theta = dense.maximise(design, n_starts=1)
     found_df, found_scale = dense.kenward_roger_df(design, theta, L)
     effect, covariance = L @ dense.gls(design, theta).beta, L @ dense.kenward_roger_covariance(design, theta) @ L.T
     assert found_df == pytest.approx(df, rel=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -34,8 +35,12 @@ def estimator(case, scaling: str) -> MixedLinear:
     )
 
 
+@cache
 def fitted(name: str, scaling: str, *, with_groups: bool = True) -> SimpleNamespace:
-    """Fit a case with weights of rows, and of groups or none; return it with its dense design."""
+    """Fit a case with weights of rows, and of groups or none; return it with its dense design.
+
+    Weights of groups enter with mean 1.
+    """
     case = CASES[name]
     codes = case.codes("group")
     g = np.random.default_rng(9).uniform(0.5, 3.0, codes.max() + 1) if with_groups else np.ones(codes.max() + 1)
@@ -49,7 +54,7 @@ def fitted(name: str, scaling: str, *, with_groups: bool = True) -> SimpleNamesp
     )
     design = case.dense(precision=dense_sampling.scaled_weights(case.weights, codes, scaling))
     theta = dense.pack(design, [est.random_covariance_["group"]], est.sigma2_)
-    return SimpleNamespace(case=case, est=est, design=design, theta=theta, g=g)
+    return SimpleNamespace(case=case, est=est, design=design, theta=theta, g=g / g.mean())
 
 
 @pytest.fixture(params=[(name, scaling) for name in ONE_FACTOR for scaling in SCALINGS], ids="-".join)
@@ -65,7 +70,7 @@ def test_pseudo_likelihood_at_the_fit(fit):
 
 
 def test_optimum_is_not_beaten(fit):
-    *_, best = dense_sampling.maximise_pseudo(fit.design, fit.g, n_random=0)
+    *_, best = dense_sampling.maximise_pseudo(fit.design, fit.g, n_starts=1)
     assert fit.est.loglik_ >= best - 1e-7
     assert fit.est.converged_
 
@@ -87,23 +92,52 @@ def test_without_group_weights_every_group_counts_once(name):
 def test_random_effects_are_those_at_the_scaled_weights(name):
     """Group weights say how often a group is counted, not how much is known of it."""
     fit = fitted(name, "size")
-    (Sigma,), sigma2 = dense.unpack(fit.design, fit.theta)
+    (Sigma,), _ = dense.unpack(fit.design, fit.theta)
+    (term,) = fit.design.terms
     beta = np.array([fit.est.intercept_, *fit.est.coef_])
     order = np.argsort(fit.est.levels_["group"])
     found, sds = fit.est.random_effects_["group"][order], fit.est.random_effects_sd_["group"][order]
-    for j, (X, y, Z, w) in enumerate(dense_sampling.groups_of(fit.design)):
-        gain = Sigma @ Z.T @ np.linalg.inv(Z @ Sigma @ Z.T + sigma2 * np.diag(1 / w))
+    for j, (X, y, _, V) in enumerate(dense_sampling.clusters_of(fit.design, fit.theta)):
+        Z = term.Z[term.codes == j]
+        gain = Sigma @ Z.T @ np.linalg.inv(V)
         assert_allclose(found[j], gain @ (y - X @ beta), rtol=1e-6, atol=1e-8)
         assert_allclose(sds[j], np.sqrt(np.diag(Sigma - gain @ Z @ Sigma)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("scaling", ["size", "effective"])
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("name", ["nested", "nested_slope"])
+def test_nested_factors(name, scaling):
+    """Weights of schools, and of rows within pupils; schools are the clusters of the sandwich."""
+    case = CASES[name]
+    schools, pupils = case.codes("school"), case.codes("pupil")
+    g = np.random.default_rng(9).uniform(0.5, 3.0, schools.max() + 1)
+    est = estimator(case, scaling)
+    est.fit(case.X, case.y, groups=case.groups, sample_weight=case.weights, group_weight=g[schools])
+    design = case.dense(precision=dense_sampling.scaled_weights(case.weights, pupils, scaling))
+    theta = dense.pack(design, [est.random_covariance_["school"], est.random_covariance_["pupil"]], est.sigma2_)
+    beta, _, _ = dense_sampling.pseudo_gls(design, theta, g)
+    assert_allclose([est.intercept_, *est.coef_], beta, rtol=1e-7, atol=1e-9)
+    assert_allclose(est.covariance_, dense_sampling.pseudo_sandwich(design, theta, g), rtol=1e-7, atol=1e-10)
+    *_, best = dense_sampling.maximise_pseudo(design, g, n_starts=1)
+    found = dense_sampling.pseudo_loglik(design, theta, beta, g)
+    assert found >= best - 1e-7
+    # weights of clusters enter with mean 1 over pupils
+    of_pupil = np.array([g[schools[pupils == pupil][0]] for pupil in range(pupils.max() + 1)])
+    assert est.loglik_ == pytest.approx(found / of_pupil.mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
 def test_units_of_weights_are_no_matter(scaling):
-    """A factor on the row weights of a group, and one on all group weights, change neither estimates nor errors."""
+    """A factor on the row weights of a group, and one on all group weights, change neither estimates nor errors.
+
+    Unscaled row weights may differ by one factor for all.
+    """
     case = CASES["slope"]
     codes = case.codes("group")
     g = np.random.default_rng(10).uniform(0.5, 3.0, codes.max() + 1)[codes]
     per_group = np.random.default_rng(11).uniform(0.1, 10.0, codes.max() + 1)[codes]
+    if scaling == "none":
+        per_group = 1000.0
     groups = case.groups["group"]
     one = estimator(case, scaling).fit(case.X, case.y, groups=groups, sample_weight=case.weights, group_weight=g)
     other = estimator(case, scaling)
