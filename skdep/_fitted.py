@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from skdep._fingerprint import DataFingerprint
+
 __all__ = ["FittedInference"]
 
 
@@ -41,6 +43,8 @@ class FittedInference:
         Warnings that the fit gave.
     small_sample : SmallSampleInference or None
         What has further degrees of freedom, and covariances adjusted for small samples, to offer.
+    data : DataFingerprint or None
+        What tells fits of the same data from others.
     """
 
     names: tuple[str, ...]
@@ -55,6 +59,7 @@ class FittedInference:
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     small_sample: Any = None
+    data: DataFingerprint | None = None
 
     def described(self, facts: Mapping[str, str], notes: Sequence[str]) -> FittedInference:
         """Return the same with facts and notes for the summary."""

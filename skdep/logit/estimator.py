@@ -13,6 +13,7 @@ from sklearn.base import ClassifierMixin
 from skdep._basis import Basis, centred_basis, collinearity_message, full_rank_basis
 from skdep._binary import BinaryPredictionMixin
 from skdep._compat import Interval, StrOptions, fit_context
+from skdep._fingerprint import fingerprint
 from skdep._fitted import FittedInference
 from skdep._outcome import encode_binary
 from skdep._validation import check_offset, check_rows, check_weights
@@ -322,6 +323,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             },
             n_obs=rows.n_obs,
             n_clusters=n_clusters,
+            data=fingerprint(rows.data.X, rows.data.sign, weights=rows.data.weights, offset=rows.data.offset),
         )
 
     def _check_separation(self, data: LogisticData, fit: NewtonResult, squares: np.ndarray, notes: FitNotes) -> None:

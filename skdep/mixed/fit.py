@@ -153,7 +153,7 @@ class LinearMixedFit:
 class _NoFactor:
     """Plain regression: no random effects."""
 
-    exact_hessian = True
+    is_cheap = True
 
     def __init__(self, products: CrossProducts, parameters: CovarianceParameters, *, reml: bool):
         self.products, self.parameters, self.reml = products, parameters, reml
@@ -335,10 +335,10 @@ def canonical(factors: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the same covariances' factors with diagonals that are not negative, and exact zeros on the boundary."""
     result = []
     for T in factors:
-        signs = np.where(np.diag(T) < 0, -1.0, 1.0)
-        T = T * signs
-        small = np.abs(T) < 1e-9
-        result.append(np.where(small, 0.0, T))
+        T = T * np.where(np.diag(T) < 0, -1.0, 1.0)
+        on_boundary = np.abs(np.diag(T)) < BOUNDARY
+        T[np.diag_indices(len(T))] = np.where(on_boundary, 0.0, np.diag(T))
+        result.append(np.where(np.abs(T) < 1e-7, 0.0, T))
     return result
 
 

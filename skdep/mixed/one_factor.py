@@ -39,7 +39,7 @@ class OneFactor:
         Whether the criterion is REML.
     """
 
-    exact_hessian = True
+    is_cheap = True
 
     def __init__(self, products: CrossProducts, parameters: CovarianceParameters, *, reml: bool):
         self.products, self.parameters, self.reml = products, parameters, reml

@@ -37,6 +37,8 @@ __all__ = ["SeveralFactors"]
 
 # Floats of the tail above which its matrices, of which a fit holds about five, do not fit into memory.
 _MOST_FLOATS = 400_000_000
+# Below this an evaluation takes some tens of milliseconds at most.
+_CHEAP_FLOATS = 2_000_000
 
 
 class SeveralFactors:
@@ -52,8 +54,6 @@ class SeveralFactors:
         Whether the criterion is REML.
     """
 
-    exact_hessian = False
-
     def __init__(self, products: CrossProducts, parameters: CovarianceParameters, *, reml: bool):
         self.products, self.parameters, self.reml = products, parameters, reml
         self.first, *self.later = products.terms
@@ -64,6 +64,7 @@ class SeveralFactors:
         self.within = self._within_tail()
         self.layout = lay_out(self.links, self.within)
         _check_memory(self.layout)
+        self.is_cheap = self.layout.n_floats < _CHEAP_FLOATS
         self.schur = make_schur(self.links, self.first.q, self.layout)
         self.links_t = self.links.T.tocsr()
         self.border_t = np.vstack([_by_column(term.border) for term in self.later])
