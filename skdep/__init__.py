@@ -17,7 +17,7 @@ _HOME = {
     "MixedLinear": "skdep.mixed",
     "interaction": "skdep.clusters",
 }
-_MODULES = ("clusters", "datasets", "exceptions", "families", "gee", "inference", "links", "logit", "mixed")
+_MODULES = ("clusters", "datasets", "exceptions", "families", "gee", "inference", "links", "logit", "mixed", "plotting")
 
 __all__ = ["GEEClassifier", "GEERegressor", "LogitRegressor", "MixedLinear", "__version__", "interaction"]
 

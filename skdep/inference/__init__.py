@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from skdep.inference.bootstrap import BootstrapResult, bootstrap
 from skdep.inference.coef_table import coef_table
+from skdep.inference.compare import Comparison, compare
 from skdep.inference.criteria import QICResult, qic
+from skdep.inference.lrt import LRTResult, lrt
 from skdep.inference.odds_ratios import odds_ratios
+from skdep.inference.profile import ProfileCurve, ProfileIntervals, profile_interval
+from skdep.inference.r2 import R2Result, r2
+from skdep.inference.variance import ICC, VarianceComponents, icc, variance_components
 from skdep.inference.wald import WaldTest, wald_test
 
-__all__ = ["QICResult", "WaldTest", "coef_table", "odds_ratios", "qic", "wald_test"]
+__all__ = [
+    "ICC",
+    "BootstrapResult",
+    "Comparison",
+    "LRTResult",
+    "ProfileCurve",
+    "ProfileIntervals",
+    "QICResult",
+    "R2Result",
+    "VarianceComponents",
+    "WaldTest",
+    "bootstrap",
+    "coef_table",
+    "compare",
+    "icc",
+    "lrt",
+    "odds_ratios",
+    "profile_interval",
+    "qic",
+    "r2",
+    "variance_components",
+    "wald_test",
+]

@@ -119,6 +119,9 @@ class _Unprofiled:
         The engine of the ML criterion.
     """
 
+    # to the search: no last step beyond the tolerance, which zeta does not need
+    is_cheap = False
+
     def __init__(self, engine: Any):
         self.engine = engine
         self.parameters: CovarianceParameters = engine.parameters

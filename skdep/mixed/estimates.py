@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from skdep.mixed.cross_products import LevelSums, WorkingColumns, form_cross_products
 from skdep.mixed.evaluation import State
 from skdep.mixed.fit import (
     LinearMixedFit,
@@ -21,7 +20,7 @@ from skdep.mixed.fit import (
 from skdep.mixed.newton import Optimum, without_search
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.robust import conditional_residuals, crossed_covariance, outermost_terms, robust_covariance
-from skdep.mixed.starting_values import minque_start, sampled_levels
+from skdep.mixed.starting_values import moment_start
 from skdep.mixed.weights import RowWeights
 
 __all__ = ["Estimates", "estimate_all"]
@@ -86,7 +85,7 @@ def estimate_all(
         engine, optimum, parameters = _without_error(data, diagonal=diagonal, reml=reml)
         start: Any = optimum.state.factors
     else:
-        start = _start(data, weights, diagonal=diagonal, reml=reml)
+        start = moment_start(products)
         engine, optimum, parameters = fit_products(
             products, diagonal=diagonal, reml=reml, max_iter=max_iter, tol=tol, start=start
         )
@@ -123,36 +122,6 @@ def estimate_all(
         ],
         n_clusters=n_clusters,
     )
-
-
-def _start(data: WorkingData, weights: RowWeights, *, diagonal: bool, reml: bool) -> list[np.ndarray]:
-    """Return relative covariance factors to begin with: of large crossed designs from a fit to a part of the levels."""
-    start = minque_start(data.products)
-    rows = sampled_levels(data.terms, len(data.border)) if weights.multiplicity is None else None
-    if rows is None:
-        return start
-    terms = [term.take(rows) for term in data.terms]
-    columns = [
-        WorkingColumns(tuple(None if c is None else c[rows] for c in part.columns), part.to_user)
-        for part in data.columns
-    ]
-    row_weights = None if weights.rows is None else weights.rows[rows]
-    border = data.border[rows]
-    sums = [LevelSums(term.codes, term.n_levels) for term in terms]
-    gram = np.dot(border.T, border if row_weights is None else border * row_weights[:, None])
-    part = form_cross_products(
-        terms,
-        columns,
-        sums,
-        border,
-        gram,
-        weights=row_weights,
-        n_obs=float(rows.sum()) if row_weights is None else float(row_weights.sum()),
-        log_weights=0.0,
-        y_scale=1.0,
-        reml_shift=0.0,
-    )
-    return fit_products(part, diagonal=diagonal, reml=False, max_iter=20, tol=1e-3, start=start)[1].state.factors
 
 
 def _standard_deviations(to_user: np.ndarray, stack: np.ndarray) -> np.ndarray:

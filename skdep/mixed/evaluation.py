@@ -60,11 +60,14 @@ class Derivatives:
         Second derivative by the parameters of Sigma.
     exact : bool
         Whether the second derivative is exact, or the average information.
+    expected : ndarray of shape (K, K) or None
+        Expectation of the second derivative, where the engine has it.
     """
 
     gradients: list[np.ndarray]
     hessian: np.ndarray
     exact: bool
+    expected: np.ndarray | None = None
 
 
 def profiled_hessian(

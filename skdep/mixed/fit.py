@@ -24,7 +24,7 @@ from skdep.mixed.newton import BOUNDARY, Optimum, minimise, without_search
 from skdep.mixed.one_factor import OneFactor
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.several_factors import SeveralFactors
-from skdep.mixed.starting_values import minque_start
+from skdep.mixed.starting_values import moment_start
 from skdep.mixed.terms import RandomTerm
 from skdep.mixed.weights import RowWeights
 
@@ -300,7 +300,7 @@ def fit_products(
     if not products.terms:
         state = engine.value([])
         return engine, without_search(state, parameters, "closed form"), parameters
-    begin = minque_start(products) if start is None else start
+    begin = moment_start(products) if start is None else start
     return engine, minimise(engine, begin, max_iter=max_iter, tol=tol), parameters
 
 

@@ -28,6 +28,10 @@ __all__ = ["BOUNDARY", "Criterion", "Optimum", "minimise", "without_search"]
 
 # A column of T whose pivot is below this (columns of Z have mean square one, sigma is 1) is on the boundary.
 BOUNDARY = 1e-5
+# Pivots below this are tried on the boundary.
+_NEAR = 3e-3
+# Steps of Fisher's scoring before Newton's.
+_SCORING_STEPS = 2
 # Sizes of the steps that are tried off the boundary.
 _LADDER = (0.03, 0.3, 1.5)
 _SMALLEST_RADIUS = 1e-10
@@ -95,7 +99,10 @@ def minimise(criterion: Criterion, start: Sequence[np.ndarray], *, max_iter: int
     search = _Search(criterion, start, max_iter, tol)
     search.descend()
     for _ in range(2 * criterion.parameters.n_parameters + 2):
-        if not search.optimum.converged or not search.leave_boundary():
+        if not search.optimum.converged:
+            break
+        search.settle()
+        if not search.leave_boundary():
             break
         search.descend()
     return search.optimum
@@ -123,11 +130,13 @@ class _Search:
             at.decrement = float(np.sum(slopes**2 / values))
             if at.decrement <= self.tol:
                 at.converged, at.message = True, "converged"
-                if self.criterion.is_cheap:
+                if self.criterion.is_cheap and at.decrement > 1e-14:
                     self._polish(vectors @ (-slopes / values))
                 return
             if at.n_steps >= self.max_iter:
                 return
+            if at.n_steps < _SCORING_STEPS and self._score():
+                continue
             if not self._step(values, vectors, slopes):
                 # rounding hides the decrease that is left
                 at.converged = at.decrement <= max(1e-6, 1e-11 * abs(at.state.value))
@@ -149,6 +158,23 @@ class _Search:
         gradient = jacobian.T @ self.parameters.sigma_gradient(derivatives.gradients)
         inner = jacobian.T @ (derivatives.hessian + self.correction) @ jacobian
         return gradient, inner + self.parameters.curvature_of_square(derivatives.gradients)
+
+    def _score(self) -> bool:
+        """Take a step of Fisher's scoring in Sigma, if it decreases the criterion: from afar it is the longest step."""
+        at, parameters = self.optimum, self.parameters
+        if at.derivatives.expected is None:
+            return False
+        gradient = parameters.sigma_gradient(at.derivatives.gradients)
+        values, vectors = _spectrum(at.derivatives.expected)
+        factors = parameters.factors_of(
+            _sigma(parameters, at.state.factors) - vectors @ ((vectors.T @ gradient) / values)
+        )
+        trial = self.criterion.value(factors)
+        at.n_values += 1
+        if not trial.value < at.state.value:
+            return False
+        self._accept(trial)
+        return True
 
     def _step(self, values: np.ndarray, vectors: np.ndarray, slopes: np.ndarray) -> bool:
         """Take one step of the trust region; say whether the criterion decreased."""
@@ -196,6 +222,21 @@ class _Search:
         inner = float(rest @ moved)
         if abs(inner) > 1e-8 * float(np.linalg.norm(rest) * np.linalg.norm(moved)):
             self.correction = self.correction + np.outer(rest, rest) / inner
+
+    def settle(self) -> None:
+        """Move what is next to the boundary onto it, where the criterion cannot tell the difference."""
+        at = self.optimum
+        for term, T in enumerate(at.state.factors):
+            for a in np.flatnonzero((np.abs(np.diag(T)) < _NEAR) & (np.diag(T) != 0.0)):
+                factors = list(at.state.factors)
+                factors[term] = factors[term].copy()
+                factors[term][a, a] = 0.0
+                if len(T) == 1 or self.parameters.diagonal or a == 0:
+                    factors[term][a, : a + 1] = 0.0
+                trial = self.criterion.value(factors)
+                at.n_values += 1
+                if trial.value <= at.state.value + max(self.tol, 1e-12 * abs(at.state.value)):
+                    self._accept(trial)
 
     def leave_boundary(self) -> bool:
         """Try to leave a singular Sigma; say whether that decreased the criterion."""

@@ -75,12 +75,14 @@ class OneFactor:
         scores, quadratic = self._quadratic(sums)
         traces = self._traces(sums)
         gradient = D - H / border.sigma2 - (N if self.reml else 0.0)
-        return Derivatives([gradient], profiled_hessian(quadratic, scores, border, traces), True)
+        first = self._flat_basis @ (D - N if self.reml else D).ravel()
+        expected = traces - np.outer(first, first) / border.m
+        return Derivatives([gradient], profiled_hessian(quadratic, scores, border, traces), True, expected)
 
     def _quadratic(self, sums: _Sums) -> tuple[np.ndarray, np.ndarray]:
         """Return y'P V_i P y and y'P V_i P V_j P y."""
         E = self._flat_basis
-        x = sums.FH.reshape(len(sums.FH), -1) @ E.T
+        x = sums.FH.reshape(len(sums.FH), E.shape[1]) @ E.T
         # h_c E_i[c, a] D[a, b] E_j[b, d] h_d
         return E @ sums.first[2].ravel(), E @ sums.of("D", "H", (2, 0, 1, 3)) @ E.T - x.T @ x
 

@@ -83,6 +83,19 @@ class CovarianceParameters:
             result.append(matrix)
         return result
 
+    def factors_of(self, sigma: np.ndarray) -> list[np.ndarray]:
+        """Return Cholesky factors of the matrices Sigma with these parameters, made positive definite where need be."""
+        result = []
+        for term, basis in enumerate(self.basis):
+            matrix = np.tensordot(sigma[self.bounds[term] : self.bounds[term + 1]], basis, axes=1)
+            values, vectors = np.linalg.eigh(matrix)
+            least = max(1e-3 * float(values[-1]), 1e-6)
+            if values[0] < least:
+                matrix = (vectors * np.maximum(values, least)) @ vectors.T
+            factor = np.linalg.cholesky(matrix)
+            result.append(np.diag(np.diag(factor)) if self.diagonal else factor)
+        return result
+
     def sigma_gradient(self, gradients: Sequence[np.ndarray]) -> np.ndarray:
         """Return the derivative by the parameters of Sigma, given symmetric matrices G."""
         parts = [

@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import sparse
+from scipy import linalg, sparse
 
 from skdep.mixed.tail_layout import Bucket, TailLayout
 
 __all__ = ["HybridSchur", "PairSchur", "make_schur"]
 
 # Pairs above which lists of pairs take too much memory (12 bytes a pair).
-_MOST_PAIRS = 40_000_000
+_MOST_PAIRS = 35_000_000
 _CHUNK_FLOATS = 16_000_000
-# Seconds of a multiplication in a dense product, in one of sparse and dense, and of a pair: only ratios matter.
-_DENSE, _SPARSE, _PAIR = 3e-11, 4e-10, 2e-9
+# Seconds of a multiplication in a dense product, in one of sparse and dense, and of a pair, with a share of making the
+# lists: only ratios matter.
+_DENSE, _SPARSE, _PAIR = 1.35e-11, 8e-10, 8e-9
 
 
 def make_schur(links: sparse.csr_matrix, q: int, layout: TailLayout) -> PairSchur | HybridSchur:
@@ -159,22 +160,23 @@ class HybridSchur:
         self._n_levels = links.shape[0] // q
         self._rare_layout = _single_component(self._m - n_dense)
         self._pairs = PairSchur(self._rare, q, self._rare_layout) if self._m > n_dense else None
+        self._kept = self._dense.toarray() if self._n_levels <= self._step else None
 
     def _chunks(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Yield levels, their rows, and these rows of the frequent columns made dense."""
         for first in range(0, self._n_levels, self._step):
             last = min(first + self._step, self._n_levels)
             rows = slice(first * self.q, last * self.q)
-            yield slice(first, last), rows, self._dense[rows].toarray()
+            yield slice(first, last), rows, self._dense[rows].toarray() if self._kept is None else self._kept
 
     def explained(self, W: np.ndarray) -> np.ndarray:
         """Return the lower triangles of A_t1 W A_1t in flat storage, W being (q, q, n_levels)."""
         total, cut = np.zeros((self._m, self._m)), self._n_dense
         for levels, rows, dense in self._chunks():
             solved = _apply(W[:, :, levels], dense)
-            total[:cut, :cut] += np.dot(dense.T, solved)
             if self._pairs is not None:
                 total[cut:, :cut] += self._rare[rows].T.tocsr() @ solved
+            total[:cut, :cut] += _weighted_gram(W[:, :, levels], dense, solved)
         if self._pairs is not None:
             total[cut:, cut:] = self._pairs.explained(W).reshape(self._m - cut, -1)
         return total.ravel()
@@ -182,22 +184,26 @@ class HybridSchur:
     def quadratic_forms(self, lower: np.ndarray) -> np.ndarray:
         """Return A_jt C A_tj of every level (q, q, n_levels), C given by its lower triangle in flat storage."""
         C, cut = lower.reshape(self._m, self._m), self._n_dense
-        below = np.tril(C[:cut, :cut], -1)
-        frequent = below + below.T
-        frequent[np.diag_indices(cut)] = np.diag(C)[:cut]
         crossed = C[cut:, :cut]
         result = np.empty((self.q, self.q, self._n_levels))
         for levels, rows, dense in self._chunks():
-            # each pair of a rare and a frequent column counts twice
-            right = np.dot(dense, frequent)
-            forms = _row_products(right, dense, self.q)
+            forms = self._frequent_forms(dense, C[:cut, :cut])
             if self._pairs is not None:
+                # each pair of a rare and a frequent column counts twice
                 mixed = _row_products(self._rare[rows] @ crossed, dense, self.q)
                 forms = forms + mixed + mixed.transpose(1, 0, 2)
             result[:, :, levels] = forms
         if self._pairs is not None:
             result += self._pairs.quadratic_forms(np.ascontiguousarray(C[cut:, cut:]).ravel())
         return result
+
+    def _frequent_forms(self, dense: np.ndarray, C: np.ndarray) -> np.ndarray:
+        """Return A_j C A_j' among frequent columns, of the lower triangle of C: half the work of a whole product."""
+        # the lower triangle in C order is the upper one in Fortran order
+        half = linalg.blas.dtrmm(1.0, C.T, dense.T, side=0, lower=0, trans_a=0).T
+        forms = _row_products(half, dense, self.q)
+        diagonal = _row_products(dense * np.diag(C), dense, self.q)
+        return forms + forms.transpose(1, 0, 2) - diagonal
 
 
 def _apply(W: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -207,6 +213,14 @@ def _apply(W: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return rows * W[0, 0][:, None]
     stacked = rows.reshape(-1, q, rows.shape[1])
     return np.einsum("acl,lcm->lam", W, stacked, optimize=True).reshape(rows.shape)
+
+
+def _weighted_gram(W: np.ndarray, rows: np.ndarray, solved: np.ndarray) -> np.ndarray:
+    """Return A'W A, of one array with itself where that can be: half the work."""
+    if len(W) > 1:
+        return np.dot(rows.T, solved)
+    root = rows * np.sqrt(W[0, 0])[:, None]
+    return np.dot(root.T, root)
 
 
 def _row_products(left: np.ndarray, right: np.ndarray, q: int) -> np.ndarray:

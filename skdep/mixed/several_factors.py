@@ -201,7 +201,7 @@ class SeveralFactors:
     def _precisions(self, state: State) -> list[np.ndarray]:
         """Return the diagonal blocks (q, q, l) of Z_b'V^-1 Z_b of every term."""
         work, own = state.work, self.first.own
-        forms = self.schur.quadratic_forms(self.tail_variance(state))
+        forms = self._tail_forms(state)
         # the projection I - A W turns A_jt C A_tj into what it takes off the precision
         half = projected(own, work["W"], forms)[1].transpose(1, 0, 2)
         result = [precision_of(own, work["W"]) - projected(own, work["W"], half)[1]]
@@ -333,8 +333,7 @@ class SeveralFactors:
     def conditional_variances(self, state: State) -> list[np.ndarray]:
         """Return the variance of the effects of each level given beta (q, q, n_levels), relative to sigma2."""
         inner = self.tail_variance(state)
-        W = state.work["W"]
-        forms = self.schur.quadratic_forms(inner)
+        W, forms = state.work["W"], self._tail_forms(state)
         first = W + stack_product(W, stack_product(W, forms).transpose(1, 0, 2))
         later = [
             self._diagonal_blocks(inner, np.arange(self.offsets[b], self.offsets[b + 1]), term.q)
@@ -360,6 +359,12 @@ class SeveralFactors:
         for a in range(q):
             tail = tail - sparse.diags_array(solved[:, a]) @ self.links[levels[0] * q + a]
         return own + np.asarray((tail @ inner).multiply(tail).sum(axis=1)).ravel()
+
+    def _tail_forms(self, state: State) -> np.ndarray:
+        """Return A_jt C A_tj of every level of the first factor (q, q, l), C the variance of the tail's effects."""
+        if "forms" not in state.work:
+            state.work["forms"] = self.schur.quadratic_forms(self.tail_variance(state))
+        return state.work["forms"]
 
     def tail_variance(self, state: State) -> np.ndarray:
         """Return the variance of the tail's effects given beta, relative to sigma2: lower triangles in flat storage."""

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Regenerates every reference result. Optional argument: the folder with ohio.csv, epil.csv, dietox.csv, respiratory.csv.
+# Regenerates every reference result. Optional argument: the folder with the data sets of skdep (ohio.csv, ...).
 set -eu
 cd "$(dirname "$0")"
-for script in gee logit; do
+for script in gee logit mixed; do
   Rscript "$script.R" "$@"
 done

@@ -6,6 +6,7 @@ source(local({
 suppressPackageStartupMessages({
   library(lme4); library(lmerTest); library(pbkrtest); library(clubSandwich); library(numDeriv); library(mlmRev)
 })
+source("mixed_tools.R")
 
 entries <- list()
 fits <- list()                                      # of each entry: data, REML fit, ML fit
@@ -15,164 +16,7 @@ add <- function(name, value) {
 }
 DENSE_LIMIT <- 1500                                 # rows up to which n x n matrices are made
 
-# ---------------------------------------------------------------------------------------------- the optimum
-
-# An optimizer for lmer(control = lmerControl(optimizer =)): three searches, then Newton's method with Richardson
-# derivatives on the parameters that are not zero at the boundary, until its step is below the rounding of the deviance.
-exact_optimizer <- function(fn, par, lower, upper, control) {
-  f <- function(theta) as.numeric(fn(theta))
-  search <- function(start) {
-    found <- list(
-      nloptr::bobyqa(start, f, lower = lower, control = list(xtol_rel = 1e-14, ftol_rel = 1e-15, maxeval = 20000))$par,
-      nlminb(start, f, lower = lower, control = list(rel.tol = 1e-14, x.tol = 1e-12, eval.max = 5000, iter.max = 5000))$par)
-    found[[which.min(sapply(found, f))]]
-  }
-  starts <- list(par, 0.3 * par, ifelse(lower == 0, 0.5, 0.2))
-  best <- lapply(starts, search)
-  theta <- search(best[[which.min(sapply(best, f))]])
-  if (length(theta) > 1) {
-    again <- minqa::bobyqa(theta, f, lower = lower, control = list(rhobeg = 0.02, rhoend = 1e-10, maxfun = 20000))$par
-    if (f(again) < f(theta)) theta <- again
-  }
-  # to zero what is there but for the tolerance of the search
-  for (k in which(lower == 0 & theta < 5e-3)) {
-    zeroed <- replace(theta, k, 0)
-    if (f(zeroed) <= f(theta) + 1e-7) theta <- zeroed
-  }
-  free <- which(!(lower == 0 & theta == 0))
-  on_free <- function(x) f(replace(theta, free, x))
-  decrement <- if (length(free)) Inf else 0
-  for (iteration in 1:8) if (length(free)) {
-    gradient <- grad(on_free, theta[free])
-    step <- solve(hessian(on_free, theta[free]), gradient)
-    decrement <- sum(gradient * step)
-    moved <- replace(theta, free, theta[free] - step)
-    if (f(moved) > f(theta) + 1e-9 || all(abs(step) < 1e-10)) break
-    theta <- moved
-  }
-  if (!(decrement > -1e-11 && decrement < 1e-11)) warning("Newton decrement ", decrement, " at the end")
-  list(par = theta, fval = f(theta), feval = 0L, conv = 0, convergence = 0, message = "")
-}
-exact_control <- lmerControl(
-  optimizer = exact_optimizer, restart_edge = FALSE, boundary.tol = 0, calc.derivs = FALSE, check.conv.singular = "ignore",
-  check.rankX = "stop.deficient", check.scaleX = "ignore", check.conv.grad = "ignore", check.conv.hess = "ignore")
-
-# ---------------------------------------------------------------------------------------------- dense algebra
-
-# The covariance of y and its derivatives by the elements of the random covariance matrices and sigma^2.
-dense_model <- function(fm) {
-  X <- getME(fm, "X")
-  y <- getME(fm, "y") - getME(fm, "offset")
-  sigma2 <- sigma(fm)^2
-  w <- weights(fm)
-  pieces <- list(diag(1 / w))
-  value <- sigma2
-  cnms <- fm@cnms
-  for (k in seq_along(cnms)) {
-    q <- length(cnms[[k]])
-    G <- VarCorr(fm)[[k]]
-    rows <- getME(fm, "Ztlist")[(cumsum(c(0, lengths(cnms)))[k] + 1):cumsum(lengths(cnms))[k]]
-    Z <- lapply(rows, function(z) as.matrix(t(z)))
-    for (i in 1:q) for (j in 1:i) {
-      both <- tcrossprod(Z[[i]], Z[[j]])
-      pieces <- c(pieces, list(if (i == j) both else both + t(both)))
-      value <- c(value, G[i, j])
-    }
-  }
-  V <- Reduce(`+`, Map(`*`, pieces, value))
-  list(X = X, y = y, V = V, pieces = pieces, value = value)
-}
-
-# Log-likelihood, exact observed and expected information of the variance parameters, Satterthwaite and
-# Kenward-Roger (1997; the covariance is linear in its parameters, so that no second derivatives enter).
-dense_results <- function(fm, reml) {
-  m <- dense_model(fm)
-  X <- m$X
-  U <- chol(m$V)
-  Vi <- chol2inv(U)
-  ViX <- Vi %*% X
-  Phi <- solve(crossprod(X, ViX))
-  P <- Vi - ViX %*% Phi %*% t(ViX)
-  Py <- P %*% m$y
-  n <- nrow(X)
-  p <- ncol(X)
-  loglik <- -0.5 * (2 * sum(log(diag(U))) + sum(m$y * Py) + (n - reml * p) * log(2 * pi))
-  if (reml) loglik <- loglik + 0.5 * as.numeric(determinant(Phi)$modulus)
-
-  k <- length(m$pieces)
-  M <- if (reml) P else Vi
-  MV <- lapply(m$pieces, function(piece) M %*% piece)
-  VPy <- lapply(m$pieces, function(piece) piece %*% Py)
-  observed <- expected <- matrix(0, k, k)
-  for (i in 1:k) for (j in 1:k) {
-    expected[i, j] <- 0.5 * sum(MV[[i]] * t(MV[[j]]))
-    observed[i, j] <- sum(VPy[[i]] * (P %*% VPy[[j]])) - expected[i, j]
-  }
-  dPhi <- lapply(m$pieces, function(piece) Phi %*% crossprod(ViX, piece %*% ViX) %*% Phi)
-  one_df <- function(information) {
-    A <- solve(information)
-    sapply(1:p, function(c) {
-      g <- sapply(dPhi, function(d) d[c, c])
-      2 * Phi[c, c]^2 / sum(g * (A %*% g))
-    })
-  }
-  out <- list(loglik = loglik, cov = Phi, satterthwaite = try(one_df(observed), silent = TRUE))
-  if (reml) {
-    W <- solve(expected)
-    first <- lapply(m$pieces, function(piece) -crossprod(ViX, piece %*% ViX))
-    inner <- matrix(0, p, p)
-    for (i in 1:k) for (j in 1:k) {
-      Q <- crossprod(m$pieces[[i]] %*% ViX, Vi %*% (m$pieces[[j]] %*% ViX))
-      inner <- inner + W[i, j] * (Q - first[[i]] %*% Phi %*% first[[j]])
-    }
-    out$kr_cov <- Phi + 2 * Phi %*% inner %*% Phi
-    out$kr_df <- one_df(expected)
-  }
-  out
-}
-
-# CR0: clusters of the outermost factor, residuals of the population model.
-robust_cov <- function(fm, cluster) {
-  X <- getME(fm, "X")
-  L <- getME(fm, "Lambdat") %*% getME(fm, "Zt")
-  V <- sigma(fm)^2 * (crossprod(L) + Diagonal(x = 1 / weights(fm)))
-  e <- getME(fm, "y") - getME(fm, "offset") - X %*% fixef(fm)
-  scores <- rowsum(X * as.vector(solve(V, e)), as.character(cluster))
-  bread <- as.matrix(vcov(fm))
-  bread %*% crossprod(scores) %*% bread
-}
-
 # ---------------------------------------------------------------------------------------------- one fit
-
-# Largest difference of two covariance matrices, in units of their standard deviations.
-difference <- function(a, b) max(abs(a - b) / sqrt(outer(diag(b), diag(b))))
-
-# factor -> the terms of the fit that belong to it
-terms_of <- function(fm, factor) which(names(fm@cnms) == factor)
-
-random_covariance <- function(fm, factor) {
-  terms <- terms_of(fm, factor)
-  as.matrix(bdiag(lapply(terms, function(k) as.matrix(VarCorr(fm)[[k]]))))
-}
-
-# Modes and their standard deviations given the parameters, from the Cholesky factor of the penalized system.
-random_effects <- function(fm, factor) {
-  terms <- terms_of(fm, factor)
-  effects <- as.matrix(ranef(fm, condVar = FALSE)[[factor]])
-  Lambda <- t(getME(fm, "Lambdat"))
-  C <- sigma(fm)^2 * Lambda %*% solve(getME(fm, "L"), t(Lambda), system = "A")
-  sds <- sqrt(pmax(diag(C), 0))
-  blocks <- lapply(terms, function(k) {
-    rows <- (getME(fm, "Gp")[k] + 1):getME(fm, "Gp")[k + 1]
-    matrix(sds[rows], ncol = length(fm@cnms[[k]]), byrow = TRUE)
-  })
-  sds <- do.call(cbind, blocks)
-  if (length(terms) == 1) {
-    theirs <- t(apply(attr(ranef(fm)[[factor]], "postVar"), 3, function(v) sqrt(diag(as.matrix(v)))))
-    stopifnot(max(abs(sds - c(if (ncol(sds) == 1) t(theirs) else theirs))) < 1e-8 * max(sds, 1e-300))
-  }
-  list(levels = plain(rownames(effects)), effects = square(effects), sds = square(sds))
-}
 
 # Rows of the data with one unseen label, and labels unseen in the last factor only.
 new_rows <- function(d, s) {
@@ -219,13 +63,14 @@ one_fit <- function(d, s, formula, reml) {
   dense <- if (n <= DENSE_LIMIT) dense_results(fm, reml)
   if (!is.null(dense)) stopifnot(abs(dense$loglik - as.numeric(logLik(fm))) < 1e-8,
                                  difference(as.matrix(vcov(fm)), dense$cov) < 1e-6)
+  if (!is.null(dense) && !isSingular(fm)) stopifnot(abs(dense$decrement) < 1e-12)    # so far is it from the optimum
   theta <- getME(fm, "theta")
   out <- list(
     loglik = as.numeric(logLik(fm)), coef = named(fixef(fm)), se = se_of(vcov(fm)), cov = square(vcov(fm)),
     sigma2 = sigma(fm)^2, theta = named(theta), singular = isSingular(fm, tol = 1e-4),
-    random_covariance = sapply(s$groups, function(g) square(random_covariance(fm, g)), simplify = FALSE))
+    random_covariance = sapply(s$groups, function(g) square(random_covariance(fm, g, s)), simplify = FALSE))
   small <- Filter(function(g) length(unique(d[[g]])) <= if (reml) 350 else 40, s$groups)
-  if (length(small)) out$random_effects <- sapply(small, function(g) random_effects(fm, g), simplify = FALSE)
+  if (length(small)) out$random_effects <- sapply(small, function(g) random_effects(fm, g, s), simplify = FALSE)
   out$satterthwaite <- satterthwaite(fm, dense)
   if (reml && !is.null(dense)) out$kenward_roger <- kenward_roger(fm, dense, !is.null(s$precision))
   if (s$nested) {
@@ -239,22 +84,36 @@ one_fit <- function(d, s, formula, reml) {
   out$predictions <- list(
     conditional = plain(predict(fm, newdata = rows, allow.new.levels = TRUE)),
     population = plain(predict(fm, newdata = rows, re.form = NA)))
+  if (!is.null(dense)) {
+    out$predictions$conditional_se <- plain(prediction_se(fm, d, s, rows, TRUE))
+    out$predictions$population_se <- plain(prediction_se(fm, d, s, rows, FALSE))
+  }
   list(fit = fm, out = out)
 }
 
 # ---------------------------------------------------------------------------------------------- one entry
 
+# Of a name that begins with mixed_ the file in data/; else a data set of skdep, with the columns that its models need.
+data_of <- function(name) {
+  if (grepl("^mixed_", name)) return(read.csv(file.path("data", paste0(name, ".csv"))))
+  d <- dataset(name)
+  if (name == "dietox") d <- transform(d, Cu035 = as.numeric(Cu == "Cu035"), Cu175 = as.numeric(Cu == "Cu175"))
+  if (name == "orthodont") {
+    d$female <- as.numeric(d$Sex == "Female")
+    d$age_female <- d$age * d$female
+  }
+  d
+}
+
 # `slopes`: columns, given to every factor, or a list by factor. `frequency`: a column of weights that repeat rows.
 study <- function(name, data, response, features, groups, slopes = character(), covariance = "full", intercept = TRUE,
                   random_intercept = TRUE, precision = NULL, frequency = NULL, offset = NULL, nested = length(groups) == 1) {
   cat(format(Sys.time(), "%H:%M:%S"), name, "\n")
-  s <- list(groups = groups, precision = precision, offset = offset, nested = nested)
-  d <- if (data == "dietox") {
-    transform(dataset("dietox"), Cu035 = as.numeric(Cu == "Cu035"), Cu175 = as.numeric(Cu == "Cu175"))
-  } else read.csv(file.path("data", paste0(data, ".csv")))
+  d <- data_of(data)
   if (!is.null(frequency)) d <- d[rep(seq_len(nrow(d)), d[[frequency]]), ]
   for (g in groups) d[[g]] <- factor(d[[g]])
   by_factor <- if (is.list(slopes)) slopes else sapply(groups, function(g) slopes, simplify = FALSE)
+  s <- list(groups = groups, slopes = by_factor, precision = precision, offset = offset, nested = nested)
   random <- sapply(groups, function(g) {
     columns <- c(if (random_intercept) "1", by_factor[[g]])
     if (covariance == "full") sprintf("(%s | %s)", paste(c(if (!random_intercept) "0", columns), collapse = " + "), g)
@@ -280,17 +139,11 @@ study <- function(name, data, response, features, groups, slopes = character(), 
 # ---------------------------------------------------------------------------------------------- data
 
 save_data <- function(d, name) invisible(write_sim(as.data.frame(d), paste0("mixed_", name)))
-is <- function(column, ...) sapply(list(...), function(v) as.integer(column == v), simplify = TRUE)
 
-data(sleepstudy, Pastes, Penicillin, cake, Dyestuff, Dyestuff2, InstEval, VerbAgg, package = "lme4")
-data(Orthodont, Machines, Oats, ergoStool, bdf, package = "nlme")
+data(cake, Dyestuff, Dyestuff2, InstEval, VerbAgg, package = "lme4")
+data(Machines, Oats, ergoStool, bdf, package = "nlme")
 data(egsingle, ScotsSec, Hsb82, package = "mlmRev")
 
-save_data(sleepstudy, "sleepstudy")
-save_data(with(Orthodont, data.frame(Subject, distance, age, female = as.integer(Sex == "Female"),
-                                     age_female = age * (Sex == "Female"))), "orthodont")
-save_data(with(Pastes, data.frame(batch, sample, strength)), "pastes")
-save_data(Penicillin, "penicillin")
 save_data(with(cake, data.frame(
   recipe, mix = paste0(recipe, replicate), angle, recipeB = as.integer(recipe == "B"), recipeC = as.integer(recipe == "C"),
   replicate, sapply(c(t185 = 185, t195 = 195, t205 = 205, t215 = 215, t225 = 225), function(t) as.integer(temp == t)))),
@@ -359,18 +212,18 @@ rm(T, c)
 
 # ---------------------------------------------------------------------------------------------- fits
 
-study("sleepstudy_null", "mixed_sleepstudy", "Reaction", character(), "Subject")
-study("sleepstudy_intercept", "mixed_sleepstudy", "Reaction", "Days", "Subject")
-study("sleepstudy_slope", "mixed_sleepstudy", "Reaction", "Days", "Subject", "Days")
-study("sleepstudy_diagonal", "mixed_sleepstudy", "Reaction", "Days", "Subject", "Days", covariance = "diagonal")
-study("sleepstudy_slope_only", "mixed_sleepstudy", "Reaction", "Days", "Subject", "Days", random_intercept = FALSE)
+study("sleepstudy_null", "sleepstudy", "Reaction", character(), "Subject")
+study("sleepstudy_intercept", "sleepstudy", "Reaction", "Days", "Subject")
+study("sleepstudy_slope", "sleepstudy", "Reaction", "Days", "Subject", "Days")
+study("sleepstudy_diagonal", "sleepstudy", "Reaction", "Days", "Subject", "Days", covariance = "diagonal")
+study("sleepstudy_slope_only", "sleepstudy", "Reaction", "Days", "Subject", "Days", random_intercept = FALSE)
 growth <- c("age", "female", "age_female")
-study("orthodont_no_interaction", "mixed_orthodont", "distance", c("age", "female"), "Subject")
-study("orthodont_intercept", "mixed_orthodont", "distance", growth, "Subject")
-study("orthodont_slope", "mixed_orthodont", "distance", growth, "Subject", "age")
-study("pastes", "mixed_pastes", "strength", character(), c("batch", "sample"), nested = TRUE)
-study("pastes_batch", "mixed_pastes", "strength", character(), "batch")
-study("penicillin", "mixed_penicillin", "diameter", character(), c("plate", "sample"))
+study("orthodont_no_interaction", "orthodont", "distance", c("age", "female"), "Subject")
+study("orthodont_intercept", "orthodont", "distance", growth, "Subject")
+study("orthodont_slope", "orthodont", "distance", growth, "Subject", "age")
+study("pastes", "pastes", "strength", character(), c("batch", "sample"), nested = TRUE)
+study("pastes_batch", "pastes", "strength", character(), "batch")
+study("penicillin", "penicillin", "diameter", character(), c("plate", "sample"))
 study("dyestuff", "mixed_dyestuff", "Yield", character(), "Batch")
 study("dyestuff2", "mixed_dyestuff2", "Yield", character(), "Batch")
 diet <- c("Time", "Cu035", "Cu175")
@@ -429,17 +282,18 @@ for (weighted in c(FALSE, TRUE)) {
 # ---------------------------------------------------------------------------------------------- likelihood ratios
 
 # `mixture`: a random effect is added to k others, so that the null distribution is half chi^2_k and half chi^2_(k+1).
-ratio <- function(name, reduced, full, method, mixture = NULL) {
+# `adds_effects` without it: several effects are added, and the weights of the mixture are not known.
+ratio <- function(name, reduced, full, method, mixture = NULL, adds_effects = !is.null(mixture)) {
   a <- fits[[reduced]][[method]]
   b <- fits[[full]][[method]]
   table <- anova(a, b, refit = FALSE)
   statistic <- table$Chisq[2]
   stopifnot(abs(statistic - 2 * as.numeric(logLik(b) - logLik(a))) < 1e-9)
-  out <- list(reduced = reduced, full = full, method = method, statistic = statistic, df = table$Df[2],
-              p_value = table[["Pr(>Chisq)"]][2])
-  if (!is.null(mixture))
-    out$mixture_p_value <- 0.5 * sum(pchisq(statistic, c(mixture, mixture + 1), lower.tail = FALSE) * (c(mixture, 1) > 0))
-  add(name, out)
+  tail <- function(df) pchisq(statistic, df, lower.tail = FALSE)
+  add(name, list(
+    reduced = reduced, full = full, method = method, statistic = statistic, df = table$Df[2],
+    p_value = table[["Pr(>Chisq)"]][2], adds_effects = adds_effects,
+    mixture_p_value = if (!is.null(mixture)) 0.5 * (tail(mixture) + tail(mixture + 1))))
 }
 ratio("lrt_sleepstudy_days", "sleepstudy_null", "sleepstudy_intercept", "ml")
 ratio("lrt_orthodont_interaction", "orthodont_no_interaction", "orthodont_intercept", "ml")
@@ -452,41 +306,9 @@ ratio("lrt_sleepstudy_slope", "sleepstudy_intercept", "sleepstudy_slope", "reml"
 ratio("lrt_sleepstudy_correlation", "sleepstudy_diagonal", "sleepstudy_slope", "reml")
 ratio("lrt_orthodont_slope", "orthodont_intercept", "orthodont_slope", "reml", mixture = 1)
 ratio("lrt_bdf_slope", "bdf_intercept", "bdf_slope", "reml", mixture = 1)
-ratio("lrt_machines_slopes", "machines_intercept", "machines", "reml")
+ratio("lrt_machines_slopes", "machines_intercept", "machines", "reml", adds_effects = TRUE)
 
 # ---------------------------------------------------------------------------------------------- profiles
-
-# -2 log-likelihood (ML) of standard deviations and correlations (lower triangles by column, as lme4's .sig01, ...),
-# sigma and coefficients `fixed` (by number); other coefficients at their best.
-deviance_of <- function(fm) {
-  m <- dense_model(fm)
-  n <- length(m$y)
-  unpack <- function(x) {
-    value <- x[length(x)]^2
-    at <- 0
-    for (names in fm@cnms) {
-      q <- length(names)
-      C <- diag(q)
-      C[lower.tri(C, diag = TRUE)] <- x[at + seq_len(q * (q + 1) / 2)]
-      at <- at + q * (q + 1) / 2
-      s <- diag(C)
-      diag(C) <- 1
-      C[upper.tri(C)] <- t(C)[upper.tri(C)]
-      G <- C * outer(s, s)
-      for (i in 1:q) for (j in 1:i) value <- c(value, G[i, j])
-    }
-    value
-  }
-  function(x, fixed = NULL, at = NULL) {
-    V <- Reduce(`+`, Map(`*`, m$pieces, unpack(x)))
-    U <- try(chol(V), silent = TRUE)
-    if (inherits(U, "try-error")) return(1e10)
-    r <- backsolve(U, m$y - if (is.null(fixed)) 0 else m$X[, fixed] * at, transpose = TRUE)
-    X <- backsolve(U, if (is.null(fixed)) m$X else m$X[, -fixed, drop = FALSE], transpose = TRUE)
-    if (ncol(X)) r <- r - X %*% qr.solve(X, r)
-    n * log(2 * pi) + 2 * sum(log(diag(U))) + sum(r^2)
-  }
-}
 
 profile_limits <- function(name, level = 0.95) {
   fm <- fits[[name]]$ml

@@ -124,17 +124,22 @@ criterion_of <- function(case, formula, d) {
   list(fn = fn, X = parts$X, cnms = parts$reTrms$cnms, lower = parts$reTrms$lower)
 }
 
-starts_of <- function(lower) {
+# All effects alike, at random, and one factor's effects large while the others are small.
+starts_of <- function(lower, cnms) {
   diagonal <- ifelse(lower == 0, 1, 0)
+  factor <- rep(names(cnms), lengths(cnms) * (lengths(cnms) + 1) / 2)
+  sizes <- c("1" = 1, "0.1" = 0.1, "10" = 10, "0.001" = 0.001, "100" = 100, "1000" = 1000)
+  one <- if (length(unique(factor)) > 1) setNames(
+    lapply(unique(factor), function(name) diagonal * ifelse(factor == name, 200, 0.2)), unique(factor))
   set.seed(1)
-  c(lapply(c("1" = 1, "0.1" = 0.1, "10" = 10, "0.001" = 0.001), function(size) size * diagonal),
+  c(lapply(sizes, function(size) size * diagonal), one,
     list(random = abs(diagonal * rnorm(length(lower))) + (1 - diagonal) * rnorm(length(lower))))
 }
 
 # Ends of all searches from all starts, the best first.
 ends_of <- function(criterion) {
   upper <- rep(Inf, length(criterion$lower))
-  starts <- starts_of(criterion$lower)
+  starts <- starts_of(criterion$lower, criterion$cnms)
   ends <- list()
   for (method in names(searches)) for (start in names(starts)) {
     theta <- tryCatch(suppressWarnings(searches[[method]](criterion$fn, starts[[start]], criterion$lower, upper)),
@@ -246,7 +251,7 @@ reference <- function(case) {
     covariance = lapply(setNames(names(factors), names(factors)), function(factor) {
       root <- back[[factor]] %*% factors[[factor]]
       V <- best$sigma2 * tcrossprod(root)
-      number(V[lower.tri(V, diag = TRUE)], 10)
+      number(V[lower.tri(V, diag = TRUE)], 15)
     }),
     coef = number(best$coef[kept], 12), se = number(best$se[kept], 8))
 }

@@ -1,0 +1,14 @@
+"""Pictures of fitted models, drawn by matplotlib (the extra ``plot``), in the manner of scikit-learn's displays.
+
+A display holds the arrays that it draws. Its classmethods (``from_estimator`` and others) compute them and draw at
+once; ``plot`` draws again, into axes of one's own or in another form; ``figure_`` and ``ax_`` are what was drawn last.
+"""
+
+from __future__ import annotations
+
+from skdep.plotting.caterpillar import CaterpillarDisplay
+from skdep.plotting.fitted_lines import FittedLinesDisplay
+from skdep.plotting.qq import QQDisplay
+from skdep.plotting.residuals import ResidualsDisplay
+
+__all__ = ["CaterpillarDisplay", "FittedLinesDisplay", "QQDisplay", "ResidualsDisplay"]

@@ -1,0 +1,1 @@
+"""Tests of the pictures: the arrays that they draw, and what is drawn."""
