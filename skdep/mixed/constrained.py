@@ -123,7 +123,7 @@ class _Unprofiled:
     is_cheap = False
 
     def __init__(self, engine: Any):
-        self.engine = engine
+        self.engine, self.products = engine, engine.products
         self.parameters: CovarianceParameters = engine.parameters
         self.n_obs = engine.products.n_obs
 
@@ -144,6 +144,10 @@ class _Unprofiled:
         """Differentiate by Sigma at fixed sigma2: what profiling takes off the second derivative goes with 1 / m."""
         border = replace(state.border, sigma2=self.sigma2(state.factors), m=np.inf)
         return self.engine.derivatives(replace(state, border=border))
+
+    def exact_derivatives(self, state: State) -> Derivatives | None:
+        """Return None: the average information is good enough for zeta."""
+        return None
 
 
 class _FixedResidual(_Unprofiled):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from skdep.mixed.fit import (
 from skdep.mixed.newton import Optimum, without_search
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.robust import conditional_residuals, crossed_covariance, outermost_terms, robust_covariance
-from skdep.mixed.starting_values import moment_start
 from skdep.mixed.weights import RowWeights
 
 __all__ = ["Estimates", "estimate_all"]
+
+# Where the random effects explain all but this share's inverse of the sum of squares, r2 is summed afresh.
+_LOST_DIGITS = 100.0
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,12 @@ def estimate_all(
         engine, optimum, parameters = _without_error(data, diagonal=diagonal, reml=reml)
         start: Any = optimum.state.factors
     else:
-        start = moment_start(products)
-        engine, optimum, parameters = fit_products(
-            products, diagonal=diagonal, reml=reml, max_iter=max_iter, tol=tol, start=start
-        )
+        engine, optimum, parameters = fit_products(products, diagonal=diagonal, reml=reml, max_iter=max_iter, tol=tol)
+        start = optimum.start
     state, scale = optimum.state, data.y_scale
+    effects = engine.effects(state) if data.terms else []
+    if data.terms and scale > 0.0 and weights.multiplicity is None:
+        state = _with_exact_residual(data, weights, state, effects)
     origin = data.basis.back @ data.shift
     if data.border.shape[1] > 1 and data.y_centre:
         origin[0] += data.y_centre
@@ -104,7 +107,6 @@ def estimate_all(
         converged=optimum.converged,
         optimization=summarise_optimum(optimum, parameters, start, tol),
     )
-    effects = engine.effects(state) if data.terms else []
     sigma2 = state.border.sigma2 * scale**2
     to_user = [term.to_user for term in products.terms]
     variances = engine.conditional_variances(state) if data.terms else []
@@ -122,6 +124,24 @@ def estimate_all(
         ],
         n_clusters=n_clusters,
     )
+
+
+def _with_exact_residual(data: WorkingData, weights: RowWeights, state: State, effects: list[np.ndarray]) -> State:
+    """Return the state with r2 = |y - X beta - Z b|^2 + |u|^2 summed over rows, where differences would lose its digits.
+
+    Errors of beta and b enter that sum in second order only, since it is least there.
+    """
+    border, m = state.border, state.border.m
+    if data.products.gram[-1, -1] < _LOST_DIGITS * border.r2:
+        return state
+    residuals = conditional_residuals(data.border, border.contrast, data.terms, data.columns, effects)
+    r2 = float(np.dot(residuals, residuals if weights.rows is None else residuals * weights.rows))
+    for T, effect in zip(state.factors, effects, strict=True):
+        spherical = np.linalg.lstsq(T, effect.T, rcond=1e-12)[0]
+        r2 += float(np.sum(spherical**2))
+    value = m * float(np.log(r2 / border.r2))
+    exact = replace(border, r2=r2, sigma2=r2 / m, value=border.value + value)
+    return replace(state, value=state.value + value, border=exact)
 
 
 def _standard_deviations(to_user: np.ndarray, stack: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,10 @@ from skdep.mixed.terms import RandomTerm
 from skdep.mixed.weights import RowWeights
 
 __all__ = ["LinearMixedFit", "OptimizationSummary", "WorkingData", "fit_products", "make_engine", "working_data"]
+
+# Relative standard deviations to start from again, where a small fit may have ended in one of several minima.
+_SMALL, _LARGE = 0.1, 100.0
+_FEW_LEVELS, _MANY_LEVELS = 8, 1000
 
 
 @dataclass(frozen=True)
@@ -300,8 +304,46 @@ def fit_products(
     if not products.terms:
         state = engine.value([])
         return engine, without_search(state, parameters, "closed form"), parameters
-    begin = moment_start(products) if start is None else start
-    return engine, minimise(engine, begin, max_iter=max_iter, tol=tol), parameters
+    if start is not None:
+        return engine, minimise(engine, start, max_iter=max_iter, tol=tol), parameters
+    begin = moment_start(products)
+    best = minimise(engine, begin, max_iter=max_iter, tol=tol)
+    if _is_suspect(products, begin, best):
+        for further in _further_starts(parameters):
+            best = _better(best, minimise(engine, further, max_iter=max_iter, tol=tol))
+    return engine, best, parameters
+
+
+def _further_starts(parameters: CovarianceParameters) -> Iterator[list[np.ndarray]]:
+    """Yield starts: effects of about the size of residuals, large ones, and large ones of one factor only."""
+    n_terms = len(parameters.sizes)
+    yield [np.eye(q) for q in parameters.sizes]
+    yield [_LARGE * np.eye(q) for q in parameters.sizes]
+    for large in range(n_terms if n_terms > 1 else 0):
+        yield [(_LARGE if term == large else _SMALL) * np.eye(q) for term, q in enumerate(parameters.sizes)]
+
+
+def _is_suspect(products: CrossProducts, start: Sequence[np.ndarray], end: Optimum) -> bool:
+    """Say whether a small fit may have ended in one of several minima: few levels, a rough start, a singular end."""
+    if max(term.n_levels for term in products.terms) > _MANY_LEVELS:
+        return False
+    pivots = np.concatenate([np.diag(T) for T in start])
+    return (
+        not end.converged
+        or min(term.n_levels for term in products.terms) < _FEW_LEVELS
+        or pivots.min() <= 0.05
+        or pivots.max() >= 10.0
+        or any(np.abs(np.diag(T)).min() < BOUNDARY for T in end.state.factors)
+    )
+
+
+def _better(first: Optimum, second: Optimum) -> Optimum:
+    """Return the lower of two minima; of equal ones that which converged."""
+    rounding = 1e-9 + 1e-12 * abs(first.state.value)
+    if second.state.value < first.state.value - rounding:
+        return second
+    is_tie = second.state.value < first.state.value + rounding
+    return second if is_tie and second.converged and not first.converged else first
 
 
 def loglik_of(products: CrossProducts, border: Border, value: float) -> float:

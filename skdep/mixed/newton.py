@@ -21,13 +21,13 @@ from typing import Protocol
 
 import numpy as np
 
+from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import Derivatives, State
+from skdep.mixed.leading import BOUNDARY
 from skdep.mixed.parameters import CovarianceParameters
 
 __all__ = ["BOUNDARY", "Criterion", "Optimum", "minimise", "without_search"]
 
-# A column of T whose pivot is below this (columns of Z have mean square one, sigma is 1) is on the boundary.
-BOUNDARY = 1e-5
 # Pivots below this are tried on the boundary.
 _NEAR = 3e-3
 # Steps of Fisher's scoring before Newton's.
@@ -35,11 +35,13 @@ _SCORING_STEPS = 2
 # Sizes of the steps that are tried off the boundary.
 _LADDER = (0.03, 0.3, 1.5)
 _SMALLEST_RADIUS = 1e-10
+_SMALLEST_UNIT = 0.1
 
 
 class Criterion(Protocol):
     """What an engine offers the optimiser."""
 
+    products: CrossProducts
     parameters: CovarianceParameters
     is_cheap: bool
 
@@ -48,6 +50,9 @@ class Criterion(Protocol):
 
     def derivatives(self, state: State) -> Derivatives:
         """Differentiate it."""
+
+    def exact_derivatives(self, state: State) -> Derivatives | None:
+        """Differentiate it with the exact second derivative, None where that takes too long."""
 
 
 @dataclass
@@ -70,6 +75,8 @@ class Optimum:
         How the search ended.
     path : list of float
         Criterion after each step.
+    start : tuple of ndarray
+        Where the search began.
     """
 
     state: State
@@ -80,6 +87,7 @@ class Optimum:
     converged: bool = False
     message: str = ""
     path: list[float] = field(default_factory=list)
+    start: tuple[np.ndarray, ...] = ()
 
 
 def minimise(criterion: Criterion, start: Sequence[np.ndarray], *, max_iter: int, tol: float) -> Optimum:
@@ -115,33 +123,54 @@ class _Search:
         self.criterion, self.max_iter, self.tol = criterion, max_iter, tol
         self.parameters = criterion.parameters
         state = criterion.value(start)
-        self.optimum = Optimum(state, criterion.derivatives(state), path=[state.value])
+        self.optimum = Optimum(state, criterion.derivatives(state), path=[state.value], start=tuple(start))
         self.radius = 1.0
         self.correction = np.zeros((self.parameters.n_parameters,) * 2)
+        self.demands_exact = False
 
     def descend(self) -> None:
         """Step until converged, or the steps are used up."""
         at = self.optimum
         at.converged, at.message = False, "iteration limit"
         while True:
-            gradient, curvature = self._model()
-            values, vectors = _spectrum(curvature)
-            slopes = vectors.T @ gradient
+            scale, values, vectors, slopes = self._model()
             at.decrement = float(np.sum(slopes**2 / values))
             if at.decrement <= self.tol:
+                if self._turn_exact():
+                    continue
                 at.converged, at.message = True, "converged"
                 if self.criterion.is_cheap and at.decrement > 1e-14:
-                    self._polish(vectors @ (-slopes / values))
+                    self._polish(scale * (vectors @ (-slopes / values)))
                 return
             if at.n_steps >= self.max_iter:
                 return
             if at.n_steps < _SCORING_STEPS and self._score():
                 continue
-            if not self._step(values, vectors, slopes):
+            if not self._step(scale, values, vectors, slopes):
+                if self._turn_exact():
+                    continue
                 # rounding hides the decrease that is left
-                at.converged = at.decrement <= max(1e-6, 1e-11 * abs(at.state.value))
+                at.converged = at.decrement <= max(1e-6, 1e-11 * abs(at.state.value), self._rounding())
                 at.message = "no further decrease found"
                 return
+
+    def _rounding(self) -> float:
+        """Return about how much of the criterion is rounding, where effects explain nearly all of y."""
+        border, gram = self.optimum.state.border, self.criterion.products.gram
+        return 1e-13 * self.criterion.products.n_obs * float(gram[-1, -1]) / border.r2
+
+    def _turn_exact(self) -> bool:
+        """Ask for exact second derivatives before believing the average information; say whether that is news."""
+        if self.demands_exact or self.optimum.derivatives.exact:
+            return False
+        self.demands_exact = True
+        exact = self.criterion.exact_derivatives(self.optimum.state)
+        if exact is None:
+            return False
+        self.optimum.derivatives = exact
+        self.correction[:] = 0.0
+        self.radius = 1.0
+        return True
 
     def _polish(self, move: np.ndarray) -> None:
         """Take the last, tiny step too, without asking for derivatives again: its error is of second order."""
@@ -151,13 +180,20 @@ class _Search:
         if trial.value <= at.state.value + 1e-13 * max(abs(at.state.value), 1.0):
             at.state = trial
 
-    def _model(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return gradient and second derivative by the free entries of T."""
+    def _model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the second-order model: units of the free entries of T, spectrum, and slopes along eigenvectors.
+
+        The unit of an entry is the length of its row of T, the standard deviation of its effect.
+        """
         factors, derivatives = self.optimum.state.factors, self.optimum.derivatives
+        lengths = [np.maximum(np.sqrt(np.einsum("ac,ac->a", T, T)), _SMALLEST_UNIT) for T in factors]
+        scale = np.concatenate([length[rows] for length, rows in zip(lengths, self.parameters.rows, strict=True)])
         jacobian = self.parameters.jacobian(factors)
         gradient = jacobian.T @ self.parameters.sigma_gradient(derivatives.gradients)
-        inner = jacobian.T @ (derivatives.hessian + self.correction) @ jacobian
-        return gradient, inner + self.parameters.curvature_of_square(derivatives.gradients)
+        curvature = jacobian.T @ (derivatives.hessian + self.correction) @ jacobian
+        curvature += self.parameters.curvature_of_square(derivatives.gradients)
+        values, vectors = _spectrum(curvature * np.outer(scale, scale))
+        return scale, values, vectors, vectors.T @ (gradient * scale)
 
     def _score(self) -> bool:
         """Take a step of Fisher's scoring in Sigma, if it decreases the criterion: from afar it is the longest step."""
@@ -176,28 +212,28 @@ class _Search:
         self._accept(trial)
         return True
 
-    def _step(self, values: np.ndarray, vectors: np.ndarray, slopes: np.ndarray) -> bool:
+    def _step(self, scale: np.ndarray, values: np.ndarray, vectors: np.ndarray, slopes: np.ndarray) -> bool:
         """Take one step of the trust region; say whether the criterion decreased."""
-        at, n_trials = self.optimum, 0
-        position = self.parameters.pack(at.state.factors)
-        unit = max(float(np.sqrt(np.mean(position**2))), 0.1)
+        at = self.optimum
+        position, unit = self.parameters.pack(at.state.factors), float(np.sqrt(len(scale)))
         rounding = 1e-13 * max(abs(at.state.value), 1.0)
-        while self.radius > _SMALLEST_RADIUS and n_trials < 30:
-            n_trials += 1
-            move = _within(values, slopes, self.radius * unit * np.sqrt(len(position)))
+        for _ in range(30):
+            move = _within(values, slopes, self.radius * unit)
+            length = float(np.sqrt(move @ move)) / unit
             promised = float(-slopes @ move - 0.5 * move @ (values * move))
-            trial = self.criterion.value(self.parameters.unpack(position + vectors @ move))
+            trial = self.criterion.value(self.parameters.unpack(position + scale * (vectors @ move)))
             at.n_values += 1
             gained = at.state.value - trial.value
             if np.isfinite(trial.value) and gained >= 1e-4 * promised - rounding:
-                length = float(np.linalg.norm(move)) / (unit * np.sqrt(len(position)))
                 self._accept(trial)
                 if gained > 0.75 * promised:
                     self.radius = max(self.radius, 2.5 * length)
                 elif gained < 0.25 * promised:
                     self.radius = 0.5 * length
                 return True
-            self.radius = 0.25 * min(self.radius, float(np.linalg.norm(move)) / (unit * np.sqrt(len(position))))
+            self.radius = 0.25 * min(self.radius, length)
+            if self.radius <= _SMALLEST_RADIUS:
+                break
         self.radius = 1.0
         return False
 
@@ -205,10 +241,11 @@ class _Search:
         at = self.optimum
         before = at.state, at.derivatives
         at.state = trial
-        at.derivatives = self.criterion.derivatives(trial)
+        exact = self.criterion.exact_derivatives(trial) if self.demands_exact else None
+        at.derivatives = self.criterion.derivatives(trial) if exact is None else exact
         at.n_steps += 1
         at.path.append(trial.value)
-        if not at.derivatives.exact:
+        if not (at.derivatives.exact or before[1].exact):
             self._learn(*before)
 
     def _learn(self, state: State, derivatives: Derivatives) -> None:

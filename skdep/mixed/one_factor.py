@@ -20,8 +20,9 @@ from skdep.mixed.border import solve_border
 from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import Derivatives, State, profiled_hessian
 from skdep.mixed.information import Information
-from skdep.mixed.leading import eliminate, precision_of, projected
+from skdep.mixed.leading import eliminate, precision_of
 from skdep.mixed.parameters import CovarianceParameters
+from skdep.mixed.small_matrices import stack_product
 
 __all__ = ["OneFactor"]
 
@@ -50,11 +51,11 @@ class OneFactor:
     def value(self, factors: Sequence[np.ndarray]) -> State:
         """Evaluate the criterion."""
         T, term, weights = factors[0], self.term, self.products.level_weights
-        W = np.empty_like(term.own)
+        W, J = np.empty_like(term.own), np.empty_like(term.own)
 
         def block(levels: slice) -> tuple[float, np.ndarray]:
             own, border = term.own[:, :, levels], term.border[:, :, levels]
-            W[:, :, levels], log_pivots = eliminate(own, T)
+            W[:, :, levels], J[:, :, levels], log_pivots = eliminate(own, T)
             explained = np.zeros((len(border), len(border)))
             if weights is not None:
                 log_pivots = log_pivots * weights[levels]
@@ -66,7 +67,7 @@ class OneFactor:
 
         log_det, explained = self._add_up(block)
         border = solve_border(self.products.gram - explained, self.products.n_obs, reml=self.reml)
-        return State([T], 2.0 * log_det + border.value, border, {"W": W})
+        return State([T], 2.0 * log_det + border.value, border, {"W": W, "J": J})
 
     def derivatives(self, state: State) -> Derivatives:
         """Differentiate the criterion by Sigma, exactly."""
@@ -78,6 +79,10 @@ class OneFactor:
         first = self._flat_basis @ (D - N if self.reml else D).ravel()
         expected = traces - np.outer(first, first) / border.m
         return Derivatives([gradient], profiled_hessian(quadratic, scores, border, traces), True, expected)
+
+    def exact_derivatives(self, state: State) -> Derivatives | None:
+        """Return the same."""
+        return self.derivatives(state)
 
     def _quadratic(self, sums: _Sums) -> tuple[np.ndarray, np.ndarray]:
         """Return y'P V_i P y and y'P V_i P V_j P y."""
@@ -104,14 +109,14 @@ class OneFactor:
         """Return the traces and products of which degrees of freedom are made."""
         E, border, term = self._basis, state.border, self.term
         sums = self._sums(state)
-        W, weights = state.work["W"], self.products.level_weights
+        J, weights = state.work["J"], self.products.level_weights
         p, q = self.products.n_params, term.q
         rows = term.border[:p]
 
         def block(levels: slice) -> tuple[np.ndarray, np.ndarray]:
-            own, inner = term.own[:, :, levels], W[:, :, levels]
+            own, inner = term.own[:, :, levels], J[:, :, levels]
             D = precision_of(own, inner)
-            F = projected(own, inner, rows[:, :, levels])[1]
+            F = stack_product(inner, rows[:, :, levels])
             if weights is not None:
                 D = D * weights[levels]
             moved = np.stack([np.einsum("ac,pcl->pal", e, F) for e in E]) if len(E) else np.zeros((0, p, q, D.shape[2]))
@@ -144,7 +149,7 @@ class OneFactor:
     def fixed_effect_products(self, state: State) -> list[np.ndarray]:
         """Return d b_j / d beta = -W_j Z_j'X_j of each term (n_levels, q, p)."""
         p = self.products.n_params
-        solved = projected(self.term.own, state.work["W"], self.term.border[:p])[0]
+        solved = stack_product(state.work["W"], self.term.border[:p])
         return [-solved.transpose(2, 1, 0)]
 
     def effect_variance(self, state: State, levels: Sequence[np.ndarray], Z: Sequence[np.ndarray]) -> np.ndarray:
@@ -158,16 +163,16 @@ class OneFactor:
     def _sums(self, state: State) -> _Sums:
         """Add up products of D, N, H and F over groups."""
         term, border, weights = self.term, state.border, self.products.level_weights
-        W, q, p = state.work["W"], self.term.q, self.products.n_params
+        J, q, p = state.work["J"], self.term.q, self.products.n_params
         root = np.zeros((p + 1, p + 1))
         root[:p, :p] = border.inverse_root.T
         root[p] = border.contrast
 
         def block(levels: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            own, inner = term.own[:, :, levels], W[:, :, levels]
+            own, inner = term.own[:, :, levels], J[:, :, levels]
             n_levels = own.shape[2]
             D = precision_of(own, inner)
-            F = projected(own, inner, term.border[:, :, levels])[1]
+            F = stack_product(inner, term.border[:, :, levels])
             F = np.dot(root, F.reshape(p + 1, -1)).reshape(p + 1, q, n_levels)
             stack = np.empty((3, q, q, n_levels))
             stack[0] = D

@@ -25,8 +25,7 @@ from skdep.mixed.components import Components
 from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import Derivatives, State, profiled_hessian
 from skdep.mixed.information import Information
-from skdep.mixed.leading import eliminate, precision_of, projected
-from skdep.mixed.newton import BOUNDARY
+from skdep.mixed.leading import BOUNDARY, eliminate, precision_of
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.schur import make_schur
 from skdep.mixed.several_information import several_information
@@ -39,6 +38,8 @@ __all__ = ["SeveralFactors"]
 _MOST_FLOATS = 400_000_000
 # Below this an evaluation takes some tens of milliseconds at most.
 _CHEAP_FLOATS = 2_000_000
+# Up to so many random effects exact second derivatives take a few milliseconds.
+_FEW_EFFECTS = 1500
 
 
 class SeveralFactors:
@@ -92,8 +93,8 @@ class SeveralFactors:
     def value(self, factors: Sequence[np.ndarray]) -> State:
         """Evaluate the criterion."""
         own, q, weights = self.first.own, self.first.q, self.products.level_weights
-        W, log_pivots = eliminate(own, factors[0])
-        solved = _by_column(projected(own, W, self.first.border)[0])
+        W, J, log_pivots = eliminate(own, factors[0])
+        solved = _by_column(stack_product(W, self.first.border))
         weighted = self.border_1 if weights is None else self.border_1 * np.repeat(weights, q)[:, None]
         G_border = self.border_t - self.links_t @ solved
         lambda_ = self._lambda(factors)
@@ -109,7 +110,15 @@ class SeveralFactors:
         remaining = self.products.gram - weighted.T @ solved - right_weighted.T @ y
         border = solve_border(remaining, self.products.n_obs, reml=self.reml)
         log_det = float(log_pivots.sum() if weights is None else log_pivots @ weights) + components.half_log_det
-        work = {"W": W, "components": components, "lambda": lambda_, "y": y, "schur": schur, "G_border": G_border}
+        work = {
+            "W": W,
+            "J": J,
+            "components": components,
+            "lambda": lambda_,
+            "y": y,
+            "schur": schur,
+            "G_border": G_border,
+        }
         return State(list(factors), 2.0 * log_det + border.value, border, work)
 
     def _component_weights(self) -> np.ndarray | None:
@@ -179,6 +188,19 @@ class SeveralFactors:
         """Differentiate the criterion by Sigma; the second derivative is the average information."""
         return self._assemble(state, self.border_products(state), self._precisions(state), self.products.n_params)
 
+    def exact_derivatives(self, state: State) -> Derivatives | None:
+        """Differentiate the criterion by Sigma, exactly, where there are not too many effects."""
+        if sum(self.links.shape) > _FEW_EFFECTS or self.products.level_weights is not None:
+            return None
+        info, border = self.information(state), state.border
+        first, second = info.traces_first, info.traces_second
+        if self.reml:
+            first = first - np.einsum("ab,iba->i", info.phi, info.outer)
+            second = info.traces_projected
+        hessian = profiled_hessian(info.quadratic, info.scores, border, second)
+        gradients = self.derivatives(state).gradients
+        return Derivatives(gradients, hessian, True, second - np.outer(first, first) / border.m)
+
     def information(self, state: State) -> Information:
         """Return the traces and products of which degrees of freedom are made."""
         return several_information(self, state)
@@ -187,7 +209,7 @@ class SeveralFactors:
         """Return Z_b'V^-1 [X, y] (r, q, l) of every term."""
         work = state.work
         rest = self.first.border - _by_level(self.links @ (work["lambda"] @ work["y"]), self.first.q)
-        products = [projected(self.first.own, work["W"], rest)[1]]
+        products = [stack_product(work["J"], rest)]
         for b, (term, T) in enumerate(zip(self.later, state.factors[1:], strict=True)):
             columns = self._columns(b)
             if _is_regular(T):
@@ -203,8 +225,8 @@ class SeveralFactors:
         work, own = state.work, self.first.own
         forms = self._tail_forms(state)
         # the projection I - A W turns A_jt C A_tj into what it takes off the precision
-        half = projected(own, work["W"], forms)[1].transpose(1, 0, 2)
-        result = [precision_of(own, work["W"]) - projected(own, work["W"], half)[1]]
+        half = stack_product(work["J"], forms).transpose(1, 0, 2)
+        result = [precision_of(own, work["J"]) - stack_product(work["J"], half)]
         for b, (term, T) in enumerate(zip(self.later, state.factors[1:], strict=True)):
             columns = self._columns(b)
             if _is_regular(T):
@@ -323,7 +345,7 @@ class SeveralFactors:
         """Return the random effects (n_levels, q, r) that each column of [X, y] would have as an outcome."""
         tail = state.work["lambda"] @ state.work["y"]
         rest = self.first.border - _by_level(self.links @ tail, self.first.q)
-        first = projected(self.first.own, state.work["W"], rest)[0].transpose(2, 1, 0)
+        first = stack_product(state.work["W"], rest).transpose(2, 1, 0)
         later = [
             tail[self.offsets[b] : self.offsets[b + 1]].reshape(term.n_levels, term.q, -1)
             for b, term in enumerate(self.later)

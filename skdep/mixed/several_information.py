@@ -16,7 +16,7 @@ from scipy import sparse
 
 from skdep.mixed.evaluation import State
 from skdep.mixed.information import Information
-from skdep.mixed.leading import precision_of, projected
+from skdep.mixed.leading import precision_of
 from skdep.mixed.tail_layout import sparse_blocks
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _columns(stack: np.ndarray) -> np.ndarray:
 
 def _precision_blocks(engine: SeveralFactors, state: State) -> dict[tuple[int, int], Any]:
     """Return Z_b'V^-1 Z_c for b <= c."""
-    layout, work, q = engine.layout, state.work, engine.first.q
+    layout, work = engine.layout, state.work
     whole = len(layout.buckets) == 1 and layout.buckets[0].n_components == 1
     n_columns = engine.links.shape[0] + engine.links.shape[1]
     if whole and n_columns > _MOST_DENSE_COLUMNS:
@@ -87,13 +87,12 @@ def _precision_blocks(engine: SeveralFactors, state: State) -> dict[tuple[int, i
     G = sparse_blocks(layout, engine.whole(work["schur"]))
     if whole:
         C, G = C.toarray(), G.toarray()
-    J = np.eye(q)[:, :, None] - projected(engine.first.own, work["W"], engine.first.own)[0]
-    links = _stack_diagonal(J) @ engine.links
+    links = _stack_diagonal(work["J"]) @ engine.links
     CG = C @ G
     tail = G - G @ CG
     first_tail = links - links @ CG
     spread = links @ C
-    first = _stack_diagonal(precision_of(engine.first.own, work["W"])) - (
+    first = _stack_diagonal(precision_of(engine.first.own, work["J"])) - (
         spread @ links.T.toarray() if whole else spread @ links.T
     )
     if not whole:
