@@ -40,22 +40,22 @@ def numeric_rows(values: Any, n_rows: int, *, name: str) -> np.ndarray:
     return array
 
 
-def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
+def check_weights(sample_weight: Any, n_rows: int, *, name: str = "sample_weight") -> np.ndarray | None:
     """Return weights of shape (n_rows,), None if none are given; negative ones and all zero raise ValueError."""
     if sample_weight is None:
         return None
     sample_weight = np.asarray(sample_weight)
     if sample_weight.ndim > 1:
         raise ValueError(f"Sample weights must be 1D array or scalar, got shape {sample_weight.shape}.")
-    weights = numeric_rows(sample_weight, n_rows, name="sample_weight")
+    weights = numeric_rows(sample_weight, n_rows, name=name)
     if (weights < 0).any():
         row = int(np.flatnonzero(weights < 0)[0])
         raise ValueError(
-            f"Negative values in data passed to `sample_weight`: {int((weights < 0).sum())} negative weights, first in "
+            f"Negative values in data passed to `{name}`: {int((weights < 0).sum())} negative weights, first in "
             f"row {row} ({weights[row]:g}). Weights count or represent observations and cannot be negative."
         )
     if not (weights > 0).any():
-        raise ValueError("sample_weight: every weight is zero, so that no observation is left to fit.")
+        raise ValueError(f"{name}: every weight is zero, so that no observation is left to fit.")
     return weights
 
 

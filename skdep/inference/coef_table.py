@@ -35,6 +35,7 @@ def chosen_df(fitted: FittedInference, cov_type: str | None, df: str | float | N
     """
     cov_type = cov_type or fitted.cov_type
     small = fitted.small_sample if cov_type == "model" else None
+    chosen = df is not None
     if df is None:
         df = small.default if small is not None else fitted.degrees_of_freedom.get(cov_type, np.inf)
     if isinstance(df, str):
@@ -45,7 +46,7 @@ def chosen_df(fitted: FittedInference, cov_type: str | None, df: str | float | N
         if df in SMALL_SAMPLE_METHODS and small is not None:
             return df
         raise ValueError(_unavailable(fitted, cov_type, df))
-    if not df > 0:
+    if chosen and not df > 0:
         raise ValueError(f"df must be positive, got {df!r}.")
     return float(df)
 

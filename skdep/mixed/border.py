@@ -81,5 +81,7 @@ def solve_border(products: np.ndarray, n_obs: float, *, reml: bool) -> Border:
     else:
         root, beta, log_det = np.zeros((0, 0)), np.zeros(0), 0.0
     r2 = max(float(products[p, p] - right @ beta), np.finfo(float).tiny)
-    value = m * (1.0 + _LOG_2PI + float(np.log(r2 / m))) + (log_det if reml else 0.0)
-    return Border(beta, root, r2, r2 / m, m, value, reml)
+    # where coefficients take all observations, nothing is left for the variance
+    sigma2 = r2 / m if m > 0 else np.nan
+    value = m * (1.0 + _LOG_2PI + float(np.log(sigma2))) + (log_det if reml else 0.0)
+    return Border(beta, root, r2, sigma2, m, value, reml)

@@ -27,6 +27,9 @@ __all__ = ["Estimates", "estimate_all"]
 # Where the random effects explain all but this share's inverse of the sum of squares, r2 is summed afresh.
 _LOST_DIGITS = 100.0
 
+# Second derivatives below this share of their size count as zero.
+_FLAT = 1e-8
+
 
 @dataclass(frozen=True)
 class Estimates:
@@ -51,6 +54,8 @@ class Estimates:
     n_clusters : int
         Number of clusters of the sandwich: levels of the outermost factor, the least of them if crossed; rows without
         factors.
+    flat : list of str
+        Factors whose covariance the data do not determine.
     """
 
     fit: LinearMixedFit
@@ -62,6 +67,7 @@ class Estimates:
     effects: list[np.ndarray]
     effect_sds: list[np.ndarray]
     n_clusters: int
+    flat: list[str]
 
 
 def estimate_all(
@@ -83,7 +89,7 @@ def estimate_all(
         Tolerance of the decrement.
     """
     products = data.products
-    if data.y_scale == 0.0:
+    if data.y_scale == 0.0 or (reml and products.n_obs <= products.n_params):
         engine, optimum, parameters = _without_error(data, diagonal=diagonal, reml=reml)
         start: Any = optimum.state.factors
     else:
@@ -123,11 +129,33 @@ def estimate_all(
             _standard_deviations(A, part) * np.sqrt(sigma2) for A, part in zip(to_user, variances, strict=True)
         ],
         n_clusters=n_clusters,
+        flat=_flat_terms(data, parameters, optimum) if data.terms and scale > 0 and optimum.converged else [],
     )
 
 
+def _flat_terms(data: WorkingData, parameters: CovarianceParameters, optimum: Optimum) -> list[str]:
+    """Return the factors in whose covariance the criterion has a flat direction: it does not say what it is.
+
+    Second derivatives are compared with what they would be were the effects the only unknowns.
+    """
+    alone = []
+    factors = optimum.state.factors
+    for term, T, rows, columns in zip(data.products.terms, factors, parameters.rows, parameters.columns, strict=True):
+        own = np.einsum("aal->al", term.own)
+        share = own / (1.0 + own * np.sum(T * T, axis=1)[:, None])
+        alone.append(np.sum(share[rows] * share[columns], axis=1) * np.where(rows == columns, 1.0, 2.0))
+    unit = np.sqrt(np.concatenate(alone))
+    empty = unit <= 0.0
+    unit[empty] = 1.0
+    values, vectors = np.linalg.eigh(optimum.derivatives.hessian / np.outer(unit, unit))
+    loads = np.abs(vectors[:, np.abs(values) < _FLAT]).max(axis=1, initial=0.0) > 0.1
+    bounds = parameters.bounds
+    found = [bool((loads | empty)[bounds[k] : bounds[k + 1]].any()) for k in range(len(data.terms))]
+    return [term.name for term, is_flat in zip(data.terms, found, strict=True) if is_flat]
+
+
 def _with_exact_residual(data: WorkingData, weights: RowWeights, state: State, effects: list[np.ndarray]) -> State:
-    """Return the state with r2 = |y - X beta - Z b|^2 + |u|^2 summed over rows, where differences would lose its digits.
+    """Return the state with r2 = |y - X beta - Z b|^2 + |u|^2 summed over rows, where differences lose digits.
 
     Errors of beta and b enter that sum in second order only, since it is least there.
     """
@@ -177,8 +205,12 @@ def _covariances(
     else:
         residuals = conditional_residuals(data.border, border.contrast, data.terms, data.columns, effects)
         sums = {term.name: part for term, part in zip(data.terms, data.sums, strict=True)}
-        robust = robust_covariance(data.border, residuals, weights.total, bread, next(iter(outermost), None), sums)
-    n_clusters = min((term.n_levels for term in outermost), default=len(data.border))
+        clusters = next(iter(outermost), None)
+        robust = robust_covariance(data.border, residuals, weights.total, bread, clusters, sums, weights.repeats)
+    n_rows = round(weights.n_obs) if weights.repeats else len(data.border)
+    n_clusters = min((term.n_levels for term in outermost), default=n_rows)
+    if outermost and n_clusters < 2:
+        robust = np.full_like(robust, np.nan)
     by_type = {"model": bread * border.sigma2, "robust": robust}
     return {kind: _symmetric(back @ matrix @ back.T) for kind, matrix in by_type.items()}, n_clusters
 

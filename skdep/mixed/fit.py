@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from skdep._basis import Basis, full_rank_basis
-from skdep._linalg import is_ill_conditioned, scaled_solve
+from skdep._linalg import scaled_solve, smallest_scaled_eigenvalue
 from skdep._threads import add_up_blocks
 from skdep.mixed.border import Border, solve_border
 from skdep.mixed.cross_products import (
@@ -20,6 +21,7 @@ from skdep.mixed.cross_products import (
     working_columns,
 )
 from skdep.mixed.evaluation import State
+from skdep.mixed.framed import Framed, needs_frame
 from skdep.mixed.newton import BOUNDARY, Optimum, minimise, without_search
 from skdep.mixed.one_factor import OneFactor
 from skdep.mixed.parameters import CovarianceParameters
@@ -32,6 +34,8 @@ __all__ = ["LinearMixedFit", "OptimizationSummary", "WorkingData", "fit_products
 
 # Relative standard deviations to start from again, where a small fit may have ended in one of several minima.
 _SMALL, _LARGE = 0.1, 100.0
+# Scaled cross-products with eigenvalues below this cost the log-likelihood digits: orthogonal columns then.
+_ILL_CONDITIONED = 1e-6
 _FEW_LEVELS, _MANY_LEVELS = 8, 1000
 
 
@@ -169,8 +173,10 @@ class _NoFactor:
 
 def make_engine(products: CrossProducts, parameters: CovarianceParameters, *, reml: bool) -> Any:
     """Choose the engine for the number of factors."""
-    kinds = {0: _NoFactor, 1: OneFactor}
-    return kinds.get(len(products.terms), SeveralFactors)(products, parameters, reml=reml)
+    kind = {0: _NoFactor, 1: OneFactor}.get(len(products.terms), SeveralFactors)
+    if needs_frame(products, parameters):
+        return Framed(partial(kind, reml=reml), products, parameters)
+    return kind(products, parameters, reml=reml)
 
 
 def working_data(
@@ -252,7 +258,7 @@ def _fixed_columns(
         return (_gram(border[rows, :-1], None if total is None else total[rows]),)
 
     (gram,) = add_up_blocks(block, n_rows, 2 * border.shape[1])
-    if not is_ill_conditioned(gram):
+    if smallest_scaled_eigenvalue(gram) > _ILL_CONDITIONED:
         return border, Basis(border[:, :-1], back, np.zeros(len(back), dtype=bool)), gram
     basis = full_rank_basis(X, fit_intercept=fit_intercept)
     parts = [np.ones(n_rows)] if fit_intercept else []

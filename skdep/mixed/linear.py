@@ -20,6 +20,7 @@ from skdep.clusters import describe_sizes
 from skdep.exceptions import CollinearityWarning, ConvergenceWarning, FewClustersWarning, SingularFitWarning
 from skdep.mixed.estimates import Estimates, estimate_all
 from skdep.mixed.fit import LinearMixedFit, working_data
+from skdep.mixed.newton import UNBOUNDED
 from skdep.mixed.prediction import predicted_effects, prediction_variance
 from skdep.mixed.small_sample import SmallSample
 from skdep.mixed.terms import INTERCEPT, RandomTerm, make_terms
@@ -322,25 +323,39 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
     def _check(self, estimates: Estimates, terms: list[RandomTerm], notes: FitNotes) -> None:
         """Warn of what a statistician should know before believing the fit."""
         fit = estimates.fit
-        if not fit.converged:
+        if fit.optimization.message == UNBOUNDED:
+            notes.warn(
+                "Given the random effects the model fits y without error: the likelihood grows without bound as the "
+                "residual variance goes to zero. Use a simpler random-effects structure.",
+                SingularFitWarning,
+            )
+        elif not fit.converged:
             notes.warn(
                 f"The search for the variances did not converge ({fit.optimization.message}, {self.n_iter_} steps): "
                 f"a further step would lower -2 log-likelihood by about {fit.optimization.decrement:.2g}. Raise "
                 "max_iter, or use a simpler random-effects structure.",
                 ConvergenceWarning,
             )
+        if np.isnan(estimates.sigma2):
+            notes.warn(
+                f"There are {fit.products.n_params} coefficients for {fit.products.n_obs:g} observations: nothing is "
+                "left to estimate variances from, which are NaN. Fewer features, or frequency weights that are "
+                "numbers of rows, are needed.",
+                SingularFitWarning,
+            )
         if estimates.sigma2 == 0.0:
             notes.warn(
                 "The features fit y without error: there is no residual variance, and standard errors are zero.",
                 SingularFitWarning,
             )
-        for term in terms if estimates.sigma2 > 0.0 else []:
-            if term.n_levels >= fit.products.n_obs and term.columns == (INTERCEPT,):
-                notes.warn(
-                    f"Every level of {term.name!r} has one row: its variance cannot be told from the residual "
-                    "variance. Leave the factor out.",
-                    SingularFitWarning,
-                )
+        if estimates.flat and not fit.singular:
+            listed = ", ".join(repr(name) for name in estimates.flat)
+            notes.warn(
+                f"The likelihood is flat: the data do not tell the variances of {listed} from others of the model or "
+                "from the residual variance (levels of one row each, one level only, factors or slopes that are the "
+                "same). They are where the search began. Leave a factor or slope out.",
+                SingularFitWarning,
+            )
         if fit.singular and estimates.sigma2 > 0.0:
             notes.warn(_singular_message(estimates, terms), SingularFitWarning)
         if terms and self._inference.cov_type == "robust":

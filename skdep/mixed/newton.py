@@ -26,16 +26,20 @@ from skdep.mixed.evaluation import Derivatives, State
 from skdep.mixed.leading import BOUNDARY
 from skdep.mixed.parameters import CovarianceParameters
 
-__all__ = ["BOUNDARY", "Criterion", "Optimum", "minimise", "without_search"]
+__all__ = ["BOUNDARY", "UNBOUNDED", "Criterion", "Optimum", "minimise", "without_search"]
 
 # Pivots below this are tried on the boundary.
-_NEAR = 3e-3
+_NEAR = 1e-2
 # Steps of Fisher's scoring before Newton's.
 _SCORING_STEPS = 2
 # Sizes of the steps that are tried off the boundary.
 _LADDER = (0.03, 0.3, 1.5)
 _SMALLEST_RADIUS = 1e-10
 _SMALLEST_UNIT = 0.1
+# Share of the outcome's variance below which the residual variance is rounding of the cross-products.
+_NO_RESIDUAL = 1e-11
+# How a search ends for which the likelihood has no maximum.
+UNBOUNDED = "the residual variance goes to zero"
 
 
 class Criterion(Protocol):
@@ -110,7 +114,7 @@ def minimise(criterion: Criterion, start: Sequence[np.ndarray], *, max_iter: int
         if not search.optimum.converged:
             break
         search.settle()
-        if not search.leave_boundary():
+        if not (search.turn_columns() or search.leave_boundary()):
             break
         search.descend()
     return search.optimum
@@ -133,6 +137,9 @@ class _Search:
         at = self.optimum
         at.converged, at.message = False, "iteration limit"
         while True:
+            if at.state.border.sigma2 < _NO_RESIDUAL:
+                at.message = UNBOUNDED
+                return
             scale, values, vectors, slopes = self._model()
             at.decrement = float(np.sum(slopes**2 / values))
             if at.decrement <= self.tol:
@@ -151,7 +158,8 @@ class _Search:
                     continue
                 # rounding hides the decrease that is left
                 at.converged = at.decrement <= max(1e-6, 1e-11 * abs(at.state.value), self._rounding())
-                at.message = "no further decrease found"
+                is_lost = not at.converged and at.state.border.sigma2 < 1e3 * _NO_RESIDUAL
+                at.message = UNBOUNDED if is_lost else "no further decrease found"
                 return
 
     def _rounding(self) -> float:
@@ -175,10 +183,18 @@ class _Search:
     def _polish(self, move: np.ndarray) -> None:
         """Take the last, tiny step too, without asking for derivatives again: its error is of second order."""
         at = self.optimum
-        trial = self.criterion.value(self.parameters.unpack(self.parameters.pack(at.state.factors) + move))
-        at.n_values += 1
-        if trial.value <= at.state.value + 1e-13 * max(abs(at.state.value), 1.0):
+        trial = self._trial(self.parameters.unpack(self.parameters.pack(at.state.factors) + move))
+        if trial is not None and trial.value <= at.state.value + 1e-13 * max(abs(at.state.value), 1.0):
             at.state = trial
+
+    def _trial(self, factors: Sequence[np.ndarray]) -> State | None:
+        """Evaluate the criterion, where rounding allows that."""
+        self.optimum.n_values += 1
+        try:
+            trial = self.criterion.value(factors)
+        except np.linalg.LinAlgError:
+            return None
+        return trial if np.isfinite(trial.value) and trial.border.sigma2 > 1e-3 * _NO_RESIDUAL else None
 
     def _model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return the second-order model: units of the free entries of T, spectrum, and slopes along eigenvectors.
@@ -205,9 +221,8 @@ class _Search:
         factors = parameters.factors_of(
             _sigma(parameters, at.state.factors) - vectors @ ((vectors.T @ gradient) / values)
         )
-        trial = self.criterion.value(factors)
-        at.n_values += 1
-        if not trial.value < at.state.value:
+        trial = self._trial(factors)
+        if trial is None or not trial.value < at.state.value:
             return False
         self._accept(trial)
         return True
@@ -221,10 +236,9 @@ class _Search:
             move = _within(values, slopes, self.radius * unit)
             length = float(np.sqrt(move @ move)) / unit
             promised = float(-slopes @ move - 0.5 * move @ (values * move))
-            trial = self.criterion.value(self.parameters.unpack(position + scale * (vectors @ move)))
-            at.n_values += 1
-            gained = at.state.value - trial.value
-            if np.isfinite(trial.value) and gained >= 1e-4 * promised - rounding:
+            trial = self._trial(self.parameters.unpack(position + scale * (vectors @ move)))
+            gained = -np.inf if trial is None else at.state.value - trial.value
+            if trial is not None and gained >= 1e-4 * promised - rounding:
                 self._accept(trial)
                 if gained > 0.75 * promised:
                     self.radius = max(self.radius, 2.5 * length)
@@ -270,10 +284,27 @@ class _Search:
                 factors[term][a, a] = 0.0
                 if len(T) == 1 or self.parameters.diagonal or a == 0:
                     factors[term][a, : a + 1] = 0.0
-                trial = self.criterion.value(factors)
-                at.n_values += 1
-                if trial.value <= at.state.value + max(self.tol, 1e-12 * abs(at.state.value)):
+                trial = self._trial(factors)
+                if trial is not None and trial.value <= at.state.value + max(self.tol, 1e-12 * abs(at.state.value)):
                     self._accept(trial)
+
+    def turn_columns(self) -> bool:
+        """Turn columns of T so that those of zeros come last, which hides no direction; say whether that is news.
+
+        At T = [[0, 0], [0, r]] the derivative by a covariance vanishes whatever it is in Sigma; at [[0, 0], [r, 0]],
+        the same Sigma, it does not.
+        """
+        at = self.optimum
+        if self.parameters.diagonal:
+            return False
+        factors = [_echelon(T) for T in at.state.factors]
+        if all(np.array_equal(T, turned) for T, turned in zip(at.state.factors, factors, strict=True)):
+            return False
+        trial = self._trial(factors)
+        if trial is None or trial.value > at.state.value + max(self.tol, 1e-12 * abs(at.state.value)):
+            return False
+        at.state = trial
+        return True
 
     def leave_boundary(self) -> bool:
         """Try to leave a singular Sigma; say whether that decreased the criterion."""
@@ -284,11 +315,11 @@ class _Search:
                 for size in sizes:
                     factors = list(at.state.factors)
                     factors[term] = _add_direction(T, size * direction, self.parameters.diagonal)
-                    trial = self.criterion.value(factors)
-                    at.n_values += 1
-                    if trial.value < at.state.value - max(1e-9, 1e-12 * abs(at.state.value)):
-                        self.correction[:] = 0.0
+                    trial = self._trial(factors)
+                    if trial is not None and trial.value < at.state.value - max(1e-9, 1e-12 * abs(at.state.value)):
                         self._accept(trial)
+                        # a jump says nothing of second derivatives
+                        self.correction[:] = 0.0
                         self.radius = 1.0
                         return True
         return False
@@ -313,6 +344,28 @@ def without_search(state: State, parameters: CovarianceParameters, message: str)
     gradients = [np.zeros((q, q)) for q in parameters.sizes]
     none = Derivatives(gradients, np.zeros((parameters.n_parameters,) * 2), True)
     return Optimum(state, none, 0.0, converged=True, message=message, path=[state.value])
+
+
+def _echelon(T: np.ndarray) -> np.ndarray:
+    """Return a lower triangular factor of the same T T' whose columns of zeros come last."""
+    result, column = T.copy(), 0
+    if np.abs(np.diag(T)).min() >= BOUNDARY:
+        return result
+    for row in range(len(T)):
+        rest = result[row, column:]
+        length = float(np.sqrt(rest @ rest))
+        if length < BOUNDARY:
+            result[row, column:] = 0.0
+            continue
+        if np.abs(rest[1:]).max(initial=0.0) > 0.0:
+            # a reflection that brings the rest of the row onto its first entry
+            normal = rest.copy()
+            normal[0] += np.copysign(length, rest[0])
+            normal /= np.sqrt(normal @ normal)
+            result[row:, column:] -= 2.0 * np.outer(result[row:, column:] @ normal, normal)
+            result[row, column + 1 :] = 0.0
+        column += 1
+    return result
 
 
 def _spectrum(curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -45,7 +45,10 @@ def match_levels(groups: Any, n_rows: int, levels: Mapping[str, np.ndarray]) -> 
         return {}
     names = list(levels)
     columns = list(map(str, getattr(groups, "columns", [])))
-    if columns and set(names) <= set(columns):
+    missing = [name for name in names if name not in columns]
+    if columns and len(names) > len(missing) > 0:
+        raise ValueError(f"groups has no column {missing}, only {columns}; the model was fitted with {names}.")
+    if columns and not missing:
         groups = groups.iloc[:, [columns.index(name) for name in names]] if hasattr(groups, "iloc") else groups[names]
     factors = encode_factors(groups, n_rows)
     if len(factors) != len(names):

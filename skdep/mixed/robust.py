@@ -79,6 +79,7 @@ def robust_covariance(
     bread: np.ndarray,
     outermost: RandomTerm | None,
     sums: Mapping[str, LevelSums],
+    repeats: bool = False,
 ) -> np.ndarray:
     """Return the sandwich (p, p) without small-sample factor, CR0.
 
@@ -96,11 +97,15 @@ def robust_covariance(
         Factor to cluster by; None stands for independent rows.
     sums : mapping from str to LevelSums
         What adds up rows within the levels of each factor.
+    repeats : bool, default=False
+        Whether a weight is a number of rows.
     """
     weighted = residuals if weights is None else residuals * weights
     if outermost is None:
         scores = border[:, :-1] * weighted[:, None]
-        return sandwich(bread, scores.T @ scores)
+        # copies of a row are independent of each other
+        each = border[:, :-1] * residuals[:, None] if repeats else scores
+        return sandwich(bread, scores.T @ each)
     scores = sums[outermost.name](weighted, border)[:, :-1]
     return sandwich(bread, scores.T @ scores)
 

@@ -122,9 +122,12 @@ class _Parts:
     def satterthwaite(self, contrast: np.ndarray) -> float:
         """Return the degrees of freedom of one contrast."""
         variance = float(contrast @ self.phi @ contrast)
-        spread = self._sensitivity(contrast[None])[0]
+        if not variance > 0:
+            return np.inf
+        # of a contrast of unit variance: its square stays a number in whatever units
+        spread = self._sensitivity(contrast[None] / np.sqrt(variance))[0]
         denominator = float(spread @ spread)
-        return 2.0 * variance**2 / denominator if denominator > 0 and variance > 0 else np.inf
+        return 2.0 / denominator if denominator > 0 else np.inf
 
     def satterthwaite_joint(self, contrasts: np.ndarray) -> float:
         """Return denominator degrees of freedom of several contrasts, by their principal directions."""

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import linalg
 
+from skdep._linalg import scaled_inverse
 from skdep.mixed.cross_products import CrossProducts
 
 __all__ = ["moment_start"]
@@ -33,7 +33,7 @@ def moment_start(products: CrossProducts) -> list[np.ndarray]:
     """Return diagonal relative Cholesky factors by term."""
     # in large data what the projection takes off the sums of squares does not matter to a start
     p = products.n_params if products.n_obs < 1000 * products.n_params else 0
-    inverse = linalg.pinvh(products.gram[:p, :p]) if p else np.zeros((0, 0))
+    inverse = scaled_inverse(products.gram[:p, :p])
     columns = [(b, a) for b, term in enumerate(products.terms) for a in range(term.q)]
     rows = [_expectations(products, columns, i, p, inverse) for i in range(len(columns))]
     own = [products.terms[b].own[a, a] for b, a in columns]

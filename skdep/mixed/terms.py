@@ -114,15 +114,15 @@ def resolve_slopes(
         unknown = [name for name in random_slopes if name not in factors]
         if unknown:
             raise ValueError(f"random_slopes names unknown factors {unknown}; groups has {list(factors)}.")
-        return {
-            name: _feature_numbers(random_slopes.get(name) or (), feature_names, n_features, name) for name in factors
-        }
+        return {name: _feature_numbers(random_slopes.get(name), feature_names, n_features, name) for name in factors}
     numbers = _feature_numbers(random_slopes, feature_names, n_features, "every factor")
     return dict.fromkeys(factors, numbers)
 
 
 def _feature_numbers(slopes: Any, feature_names: Sequence[str] | None, n_features: int, factor: str) -> tuple[int, ...]:
-    if isinstance(slopes, str | Integral):
+    if slopes is None:
+        return ()
+    if isinstance(slopes, str | Integral) or np.ndim(slopes) == 0:
         slopes = [slopes]
     numbers = []
     for slope in slopes:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from skdep._validation import check_weights, numeric_rows
+from skdep._validation import check_weights
 from skdep.mixed.terms import RandomTerm
 
 __all__ = ["RowWeights", "group_multiplicity", "resolve_weights"]
@@ -38,12 +38,15 @@ class RowWeights:
         Number of observations.
     log_weights : float
         Sum of the logarithms of precision weights.
+    repeats : bool
+        Whether a weight is a number of rows.
     """
 
     rows: np.ndarray | None
     multiplicity: np.ndarray | None
     n_obs: float
     log_weights: float
+    repeats: bool = False
 
     @property
     def total(self) -> np.ndarray | None:
@@ -89,7 +92,7 @@ def resolve_weights(
         return RowWeights(None, None, float(n_rows), 0.0)
     if weight_type == "precision":
         return RowWeights(weights, None, float(n_rows), float(np.log(weights).sum()))
-    return RowWeights(weights, None, float(weights.sum()), 0.0)
+    return RowWeights(weights, None, float(weights.sum()), 0.0, repeats=True)
 
 
 def _scaled(weights: np.ndarray | None, terms: Sequence[RandomTerm], scaling: str) -> np.ndarray | None:
@@ -117,7 +120,7 @@ def group_multiplicity(
         )
     if not terms:
         raise ValueError("group_weight is the sampling weight of whole clusters: give groups.")
-    values = check_weights(numeric_rows(group_weight, n_rows, name="group_weight"), n_rows)
+    values = check_weights(group_weight, n_rows, name="group_weight")
     assert values is not None
     for term in terms:
         of_level = np.zeros(term.n_levels)

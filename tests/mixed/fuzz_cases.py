@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -136,7 +137,8 @@ class FuzzCase:
     @property
     def n_effective(self) -> float:
         """Number of rows that the likelihood has, repeated ones counted."""
-        return float(self.weights.sum()) if self.params["weight_type"] == "frequency" else float(len(self.y))
+        repeated = self.weights is not None and self.params["weight_type"] == "frequency"
+        return float(self.weights.sum()) if repeated else float(len(self.y))
 
 
 def case_names() -> list[str]:
@@ -144,6 +146,7 @@ def case_names() -> list[str]:
     return [f"{recipe}_{number}" for recipe in RECIPES for number in range(CASES_PER_RECIPE)]
 
 
+@cache
 def make_case(name: str) -> FuzzCase:
     """Draw a case."""
     recipe_name, number = name.rsplit("_", 1)

@@ -62,10 +62,10 @@ theta_of <- function(factors, cnms) unlist(lapply(seq_along(cnms), function(k) {
   block[lower.tri(block, diag = TRUE)]
 }))
 
-# ---------------------------------------------------------------------------------------------- an equal model, well scaled
+# ---------------------------------------------------------------------------------------------- an equal model, scaled
 
-# Features with random slopes are centred (where that leaves the model the same) and scaled; `change` maps random effects
-# to those of the new columns. The outcome becomes its residual on X, of mean square one, X orthonormal columns.
+# Features with random slopes are centred (where that leaves the model the same) and scaled; `change` maps random
+# effects to those of the new columns. The outcome becomes its residual on X, of mean square one, X orthonormal columns.
 standardise <- function(case, d, X) {
   out <- d
   for (name in unique(unlist(case$slopes))) {
@@ -156,7 +156,8 @@ polished <- function(criterion, theta) {
   lower <- criterion$lower
   for (step in c(1e-2, 1e-4, 1e-6)) {
     found <- tryCatch(suppressWarnings(minqa::bobyqa(
-      theta, fn, lower, control = list(rhobeg = step, rhoend = 1e-4 * step, maxfun = 5000))$par), error = function(e) theta)
+      theta, fn, lower, control = list(rhobeg = step, rhoend = 1e-4 * step, maxfun = 5000))$par),
+      error = function(e) theta)
     if (fn(found) < fn(theta)) theta <- found
   }
   for (k in which(lower == 0 & theta < 0.03)) {
@@ -245,8 +246,9 @@ reference <- function(case) {
   list(
     loglik = scalar(best$loglik, 15), default = scalar(logLik(default), 12), own = scalar(-raw_ends[[1]]$value / 2, 12),
     rounding = scalar(as.numeric(logLik(default)) - at_default$loglik, 3), by = raw_ends[[1]]$by,
-    refused = refusal(case, formula, d), singular = isTRUE(any(diagonals < 1e-4)), theta_min = scalar(min(diagonals), 3),
-    ratio_min = scalar(min(diagonals / pmax(rows, 1e-300)), 3), theta_max = scalar(max(rows), 3),
+    refused = refusal(case, formula, d), singular = isTRUE(any(diagonals < 1e-4)),
+    theta_min = scalar(min(diagonals), 3), ratio_min = scalar(min(diagonals / pmax(rows, 1e-300)), 3),
+    theta_max = scalar(max(rows), 3),
     theta = number(theta_of(changed(factors, back), raw$cnms), 9), sigma2 = scalar(best$sigma2, 12),
     covariance = lapply(setNames(names(factors), names(factors)), function(factor) {
       root <- back[[factor]] %*% factors[[factor]]
@@ -280,8 +282,7 @@ for (case in cases) {
   line <- jsonlite::toJSON(result, digits = NA, auto_unbox = TRUE, null = "null", na = "null")
   lines <- c(lines, sprintf("\"%s\": %s", case$name, line))
 }
-meta <- jsonlite::toJSON(list(R = R.version.string, lme4 = as.character(packageVersion("lme4")),
-                              nloptr = as.character(packageVersion("nloptr")), minqa = as.character(packageVersion("minqa"))),
-                         auto_unbox = TRUE)
+versions <- lapply(c(lme4 = "lme4", nloptr = "nloptr", minqa = "minqa"), function(p) as.character(packageVersion(p)))
+meta <- jsonlite::toJSON(c(list(R = R.version.string), versions), auto_unbox = TRUE)
 writeLines(c("{", paste0("\"meta\": ", meta, ","), paste(lines, collapse = ",\n"), "}"), "mixed_fuzz.json")
 cat("wrote mixed_fuzz.json with", length(lines), "entries\n")
