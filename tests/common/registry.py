@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator, clone
 
-from skdep import GEEClassifier, GEERegressor, LogitRegressor
+from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear
+from skdep.inference import qic
 
 # How many checks `estimator_checks_generator` yields, by minor version of scikit-learn and kind. A version that is not
 # listed must reach the floor: fewer would mean that a tag or a skip ended the list early.
@@ -33,6 +34,7 @@ class Rows:
     groups: np.ndarray
     time: np.ndarray
     offset: np.ndarray
+    group_weight: np.ndarray
 
     @property
     def n_rows(self) -> int:
@@ -41,11 +43,16 @@ class Rows:
 
     def take(self, rows: Any) -> Rows:
         """Return some rows, in the order asked for."""
-        return Rows(*(part[rows] for part in (self.X, self.y, self.groups, self.time, self.offset)))
+        return Rows(*(getattr(self, part.name)[rows] for part in fields(self)))
 
     def but(self, **changes: Any) -> Rows:
         """Return the same with some parts replaced."""
         return replace(self, **changes)
+
+    @staticmethod
+    def stack(parts: list[Rows]) -> Rows:
+        """Return the rows of all parts, one part after the other."""
+        return Rows(*(np.concatenate([getattr(part, key.name) for part in parts]) for key in fields(Rows)))
 
 
 @dataclass(frozen=True)
@@ -55,11 +62,21 @@ class Case:
     estimator: BaseEstimator
     kind: str  # "classifier" or "regressor"
     data: Callable[[], Rows]
-    weights: str  # integer weights repeat "rows" of the same group or whole "clusters"; or weights are "sampling" ones
+    # integer weights repeat "rows" of the same group or whole "clusters"; or weights are "sampling" or "precision" ones
+    weights: str
     cov_types: tuple[str, ...]  # available where groups are given
     needs_time: bool = False  # whether the fit depends on the order of rows, unless times are given
     metadata: tuple[str, ...] = ("groups", "offset", "time")  # what fit takes besides sample_weight
+    refused_metadata: tuple[str, ...] = ()  # what fit requests, and refuses under these parameters
+    counts_clusters: bool = False  # whether there is n_clusters_
+    group_effects: bool = False  # whether groups have effects: values in the fitted state, and used by predict
+    criterion: Callable[[Any], Any] | None = None  # from skdep.inference, of a fit
+    df_methods: tuple[str, ...] = ()  # small-sample methods of coef_table
+    exact: dict[str, Any] = field(default_factory=dict)  # parameters that let the iterations go on to rounding
+    y_units: dict[str, int] = field(default_factory=dict)  # power of the unit of y that a fitted attribute has
+    numbered_features: str = ""  # parameter that lists features by number
     scale_equivariant: bool = True  # whether rescaling a feature rescales its coefficient
+    shift_equivariant: bool = True  # whether shifting a feature moves only the intercept
     no_sklearn_checks: str = ""  # why scikit-learn's checks cannot be run, if they cannot
     expected_failed_checks: dict[str, str] = field(default_factory=dict)  # name of the check -> why it must fail
 
@@ -81,12 +98,24 @@ class Case:
     def fit(self, rows: Rows, *, sample_weight: Any = None, estimator: Any = None, **metadata: Any) -> Any:
         """Fit to the rows with all metadata that the estimator takes; keywords override."""
         given = {key: getattr(rows, key) for key in self.metadata} | metadata
+        if given["groups"] is None:
+            given.pop("group_weight", None)
         return (estimator or self.unfitted()).fit(rows.X, rows.y, sample_weight=sample_weight, **given)
+
+    @property
+    def restricted(self) -> bool:
+        """Whether the likelihood is the restricted one, which knows the units of features."""
+        return self.estimator.get_params().get("method") == "reml" and self.weights != "sampling"
+
+    def renumbered(self, order: list[int]) -> Any:
+        """Return a fresh estimator for the same features in another order."""
+        name = self.numbered_features
+        return self.unfitted(**{name: [order.index(j) for j in getattr(self.estimator, name)]} if name else {})
 
     def sample_weight(self, rows: Rows) -> np.ndarray:
         """Return weights of the kind that the estimator takes; none is zero."""
         rng = np.random.default_rng(5)
-        if self.weights == "sampling":
+        if self.weights in ("sampling", "precision"):
             return rng.uniform(0.5, 3.0, rows.n_rows)
         if self.weights == "rows":
             return rng.integers(1, 4, rows.n_rows).astype(float)
@@ -95,10 +124,13 @@ class Case:
 
 
 @cache
-def _design(n_clusters: int = 150, seed: int = 0) -> tuple[Rows, np.ndarray, np.ndarray]:
-    """Return rows without an outcome in random order, their linear predictor, and their cluster's effect."""
+def _design(n_clusters: int = 150, most: int = 4, seed: int = 0) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Return rows without an outcome in random order, their linear predictor, and their cluster's effect.
+
+    Clusters have up to `most` rows.
+    """
     rng = np.random.default_rng(seed)
-    times = [np.sort(rng.choice(4, size=size, replace=False)) for size in rng.integers(1, 5, n_clusters)]
+    times = [np.sort(rng.choice(most, size=size, replace=False)) for size in rng.integers(1, most + 1, n_clusters)]
     groups = np.repeat(np.arange(n_clusters), [len(visits) for visits in times])
     n_rows = len(groups)
     X = np.column_stack([rng.normal(size=n_rows), rng.integers(2, size=n_clusters)[groups], rng.uniform(-1, 1, n_rows)])
@@ -106,7 +138,8 @@ def _design(n_clusters: int = 150, seed: int = 0) -> tuple[Rows, np.ndarray, np.
     offset = rng.uniform(-0.3, 0.3, n_rows)
     eta = 0.2 + X @ [0.5, -0.6, 0.8] + offset
     order = rng.permutation(n_rows)
-    rows = Rows(X, np.zeros(n_rows), groups * 3 + 1, np.concatenate(times).astype(float), offset)
+    group_weight = rng.uniform(0.5, 2.5, n_clusters)[groups]
+    rows = Rows(X, np.zeros(n_rows), groups * 3 + 1, np.concatenate(times).astype(float), offset, group_weight)
     return rows.take(order), eta[order], effect[order]
 
 
@@ -114,6 +147,14 @@ def gaussian_rows() -> Rows:
     """Continuous outcomes."""
     rows, eta, effect = _design()
     return rows.but(y=eta + effect + np.random.default_rng(1).normal(scale=0.8, size=rows.n_rows))
+
+
+def multilevel_rows() -> Rows:
+    """Continuous outcomes with correlated intercepts and slopes of the first feature."""
+    rows, eta, effect = _design(n_clusters=60, most=8)
+    rng = np.random.default_rng(1)
+    slope = rng.normal(scale=0.5, size=200)[rows.groups]
+    return rows.but(y=eta + effect + (slope + 0.4 * effect) * rows.X[:, 0] + rng.normal(scale=0.7, size=rows.n_rows))
 
 
 def count_rows() -> Rows:
@@ -149,6 +190,29 @@ def _gee(estimator: BaseEstimator) -> dict[str, Any]:
         "weights": "sampling" if estimator.weight_type == "sampling" else "clusters",
         "cov_types": ("naive", "robust"),
         "needs_time": estimator.working_correlation in ("ar1", "unstructured"),
+        "counts_clusters": True,
+        "criterion": qic,
+        "y_units": {"scale_": 2, "association_": 0} if getattr(estimator, "family", None) == "gaussian" else {},
+    }
+
+
+def _mixed(**params: Any) -> dict[str, Any]:
+    weight_type = params.get("weight_type", "frequency")
+    sampling, slopes = weight_type == "sampling", "random_slopes" in params
+    return {
+        "estimator": MixedLinear(**params),
+        "kind": "regressor",
+        "data": multilevel_rows,
+        "weights": "rows" if weight_type == "frequency" else weight_type,
+        "cov_types": ("model", "robust"),
+        "metadata": ("groups", "offset", *(["group_weight"] if sampling else [])),
+        "refused_metadata": () if sampling else ("group_weight",),
+        "group_effects": True,
+        "df_methods": () if sampling else ("satterthwaite", *([] if "method" in params else ["kenward-roger"])),
+        "exact": {"tol": 1e-13},
+        "y_units": {"sigma2_": 2, "random_covariance_": 2, "random_effects_": 1, "random_effects_sd_": 1},
+        "numbered_features": "random_slopes" if slopes else "",
+        "shift_equivariant": not slopes or "covariance" not in params,
     }
 
 
@@ -170,6 +234,13 @@ CASES = [
     Case(**_gee(GEEClassifier())),
     Case(**_gee(GEEClassifier(working_correlation="exchangeable"))),
     Case(**_gee(GEEClassifier(working_correlation="unstructured", weight_type="frequency"))),
+    Case(**_mixed()),
+    Case(**_mixed(random_slopes=[0])),
+    Case(**_mixed(random_slopes=[0], covariance="diagonal", method="ml")),
+    Case(**_mixed(method="ml", cov_type="robust")),
+    Case(**_mixed(random_slopes=[0], weight_type="precision")),
+    Case(**_mixed(weight_type="sampling")),
+    Case(**_mixed(random_slopes=[0], weight_type="sampling", weight_scaling="none", method="ml")),
 ]
 
 CHECKED = [case for case in CASES if not case.no_sklearn_checks]

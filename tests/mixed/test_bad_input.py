@@ -261,7 +261,6 @@ def test_weights_of_groups_that_vary_within_them():
         fit(SAMPLING, X=CROSSED.X, y=CROSSED.y, groups=CROSSED.groups, group_weight=by_rater)
 
 
-@pytest.mark.xfail(reason="errors about group_weight speak of sample_weight")
 @pytest.mark.parametrize("weight", [-OF_LEVEL, 0.0 * OF_LEVEL], ids=["negative", "zero"])
 def test_weights_of_groups_zero_or_negative(weight):
     with pytest.raises(ValueError, match="group_weight") as caught:
@@ -269,7 +268,6 @@ def test_weights_of_groups_zero_or_negative(weight):
     assert "sample_weight" not in str(caught.value)
 
 
-@pytest.mark.xfail(reason="a sum of frequency weights below the number of coefficients gives a negative variance")
 @pytest.mark.parametrize("groups", [GROUPS, None], ids=["groups", "no groups"])
 def test_frequencies_that_add_up_to_less_than_the_coefficients(groups):
     """Weights of sum one are no numbers of rows: what they leave for the variance is negative."""
@@ -314,12 +312,8 @@ def test_outcome_without_error(groups):
     assert_allclose(std, 0.0)
 
 
-WITHOUT_ERROR_GIVEN_GROUPS = "the search runs off to sigma2 = 0 and the factorisation fails"
-
-
 @pytest.mark.parametrize("method", ["reml", "ml"])
 @pytest.mark.parametrize("slopes", [None, [0]], ids=["intercepts", "slopes"])
-@pytest.mark.xfail(reason=WITHOUT_ERROR_GIVEN_GROUPS)
 def test_effects_that_leave_no_error(slopes, method):
     """The likelihood has no maximum: it grows without bound as sigma2 goes to zero."""
     effect = np.random.default_rng(0).normal(size=(2, GROUPS.max() + 1))[:, GROUPS]
@@ -334,7 +328,6 @@ def test_effects_that_leave_no_error(slopes, method):
 
 
 @pytest.mark.parametrize("method", ["reml", "ml"])
-@pytest.mark.xfail(reason=WITHOUT_ERROR_GIVEN_GROUPS)
 def test_levels_of_one_row_that_weights_repeat(method):
     """The rows of a level are the same: nothing is left within levels."""
     with pytest.warns(ConvergenceWarning, match=r"without error|no residual|one row"):
@@ -342,12 +335,8 @@ def test_levels_of_one_row_that_weights_repeat(method):
     assert np.isfinite(est.coef_).all()
 
 
-SATURATED = "without residual degrees of freedom REML divides by zero"
-
-
 @pytest.mark.parametrize("groups", [np.array([0, 0, 1, 1, 2]), None], ids=["groups", "no groups"])
 @pytest.mark.parametrize("n_features", [4, 10])
-@pytest.mark.xfail(reason=SATURATED)
 def test_as_many_coefficients_as_rows(groups, n_features):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(5, n_features)), rng.normal(size=5)
@@ -395,7 +384,6 @@ def test_levels_of_one_row_each():
     assert_allclose(est.covariance_, flat.covariance_, rtol=1e-6)
 
 
-@pytest.mark.xfail(reason="precisions that differ tell the variance of levels from that of rows, and it warns")
 def test_levels_of_one_row_of_known_precision_are_a_meta_analysis():
     """The likelihood of independent rows of variance tau + sigma2 / w."""
     rng = np.random.default_rng(0)
@@ -424,9 +412,6 @@ def test_slopes_of_levels_of_one_row_are_estimable():
     assert est.loglik_ >= fit(groups=None).loglik_ - 1e-8
 
 
-FLAT = "the likelihood is flat in a variance, which stays where the search began without a word"
-
-
 @pytest.mark.parametrize(
     ("est", "groups", "X"),
     [
@@ -438,7 +423,6 @@ FLAT = "the likelihood is flat in a variance, which stays where the search began
         pytest.param(MixedLinear([0, 3]), GROUPS, np.column_stack([X, X[:, 0]]), id="slopes of a feature twice"),
     ],
 )
-@pytest.mark.xfail(reason=FLAT)
 def test_variances_that_cannot_be_told_apart_are_named(est, groups, X):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CollinearityWarning)
@@ -459,7 +443,6 @@ def test_one_level_leaves_least_squares():
 # ------------------------------------------------------------------------------------------------ clusters
 
 
-@pytest.mark.xfail(reason="the sandwich of one cluster is zero, and said to be NaN")
 def test_one_cluster_has_no_robust_covariance():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SingularFitWarning)
@@ -533,7 +516,6 @@ def test_outcomes_in_extreme_units(unit):
         assert_allclose(std, unit * plain.predict(X, groups=GROUPS, return_std=True)[1], rtol=1e-5)
 
 
-@pytest.mark.xfail(reason="small-sample inference squares variances in the user's units")
 @pytest.mark.parametrize("unit", [1e-100, 1e100])
 def test_degrees_of_freedom_in_very_extreme_units(unit):
     with warnings.catch_warnings():

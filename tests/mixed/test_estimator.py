@@ -77,15 +77,12 @@ def test_one_slope_needs_no_list(slopes):
     assert est.random_covariance_["group"].shape == (2, 2)
 
 
-EMPTY_OR_FALSE = "random_slopes.get(name) or () takes feature 0 for no feature, and an array for a truth value"
-
-
 @pytest.mark.parametrize(
     "value",
     [
-        pytest.param(0, marks=pytest.mark.xfail(reason=EMPTY_OR_FALSE)),
-        pytest.param(np.int64(0), marks=pytest.mark.xfail(reason=EMPTY_OR_FALSE)),
-        pytest.param(np.array([0]), marks=pytest.mark.xfail(reason=EMPTY_OR_FALSE)),
+        0,
+        np.int64(0),
+        np.array([0]),
         np.array(["a"]),
         [0],
     ],
@@ -285,7 +282,6 @@ def test_index_of_groups_does_not_matter(fitted):
     assert_array_equal(fitted.predict(X, groups=shuffled), fitted.predict(X, groups=groups))
 
 
-@pytest.mark.xfail(reason="a frame of which some names are those of the fit goes by position")
 @pytest.mark.parametrize("columns", [["item", "judge"], ["judge", "rater"]], ids=repr)
 def test_a_frame_with_some_of_the_names_is_not_taken_by_position(fitted, columns):
     with pytest.raises(ValueError, match=r"rater|item"):
