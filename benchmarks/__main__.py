@@ -24,7 +24,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--slow",
         action=argparse.BooleanOptionalAction,
-        help="run what is hopeless at full size too; --no-slow leaves out all that takes long",
+        help="run what takes a minute or is hopeless at full size too; --no-slow leaves out all that is slow",
     )
     parser.add_argument("--quick", action="store_true", help="small data, to see that every case runs")
     options = parser.parse_args(arguments)

@@ -11,13 +11,15 @@ import pytest
 from benchmarks import coverage
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES
-from benchmarks.programs import ours
+from benchmarks.mixed_data import intercepts_and_slopes, ratings
+from benchmarks.programs import ours, ours_mixed
 from benchmarks.simulate import clustered_binary, true_coefficients
 from benchmarks.table import Table
 from benchmarks.timing import Estimates, Options, compare, relative_difference
 
 QUICK = Options(repeats=2, quick=True)
 COMPARED = [name for name in CASES if name.startswith(("gee", "logit"))]
+MIXED = [name for name in CASES if name.startswith("mixed")]
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -34,8 +36,24 @@ def test_programs_run_and_agree(name):
             assert differ is None or differ < (1e-3 if name == "gee-long" else 1e-6), row
 
 
+@pytest.mark.parametrize("name", MIXED)
+def test_mixed_models_have_the_same_optimum(name):
+    for row in CASES[name](QUICK).rows:
+        remark = row.get("remark", "")
+        assert not remark or remark.startswith("not installed"), f"{row['program']}: {remark}"
+        if remark or row["program"] == "skdep":
+            continue
+        # nobody finds a higher likelihood, and those who stop early have one that is not much lower
+        loose = row["program"].startswith("GPBoost")
+        if "logLik above" in row:
+            assert -(0.1 if loose else 1e-5) < row["logLik above"] < 1e-6, row
+        if not loose:
+            assert row["coef differ"] < 1e-5, row
+            assert row["variances differ"] < 1e-3, row
+
+
 def test_every_case_is_tested_here():
-    assert set(CASES) == {*COMPARED, "import", "memory"}
+    assert set(CASES) == {*COMPARED, *MIXED, "import", "memory", "memory-mixed"}
 
 
 def test_imports_are_timed():
@@ -48,6 +66,12 @@ def test_memory_grows_with_rows():
     for small, large in zip(rows[::2], rows[1::2]):
         assert large["rows"] == 2 * small["rows"]
         assert 1.5 < large["fit adds MB"] / small["fit adds MB"] < 2.5
+
+
+def test_memory_of_mixed_models_is_measured_for_installed_programs():
+    rows = [row for row in CASES["memory-mixed"](QUICK).rows if "remark" not in row]
+    assert [row["rows"] for row in rows if row["program"] == "skdep, slopes"] == [200_000, 400_000]
+    assert all(row["fit adds MB"] > 0 for row in rows)
 
 
 def test_command_line_writes_json(tmp_path, capsys):
@@ -73,6 +97,7 @@ def test_missing_slow_and_broken_peers_are_listed():
     peers = [
         replace(first, name="absent", missing=lambda: "thing"),
         replace(first, name="slow", effort="slow"),
+        replace(first, name="long", effort="long"),
         replace(first, name="hopeless", effort="hopeless"),
         replace(first, name="broken", fit=broken),
     ]
@@ -81,8 +106,17 @@ def test_missing_slow_and_broken_peers_are_listed():
     assert remarks["skdep"] == ""
     assert remarks["absent"] == "not installed (thing)"
     assert remarks["slow"].startswith("left out")
+    assert remarks["long"].startswith("left out")
     assert remarks["hopeless"].startswith("left out")
     assert "no such luck" in remarks["broken"]
+
+
+def test_slow_peers_run_fewer_rounds():
+    data = clustered_binary(50, 5, 2)
+    first = ours.gee("independence")
+    table = compare("title", data, [first, replace(first, name="slow", most_rounds=1)], QUICK, warm_up=data)
+    assert [len(row["seconds"]) for row in table.rows] == [2, 1]
+    assert table.rows[1]["times skdep"] == table.rows[1]["seconds"][0] / table.rows[0]["seconds"][0]
 
 
 def test_relative_difference():
@@ -94,6 +128,22 @@ def test_table_lines_have_equal_length():
     text = str(Table("t", "", [{"a": "x", "b": 1234.5}, {"a": "long name", "c": 3}]))
     assert len({len(line) for line in text.splitlines() if line.startswith("|")}) == 1
     assert "1,234" in text
+
+
+def test_simulated_mixed_models_are_the_stated_ones():
+    data = intercepts_and_slopes(3_000, seed=2)
+    found = ours_mixed.mixed_estimates("reml")(data)
+    assert np.all(np.abs(found.coef - [1.0, 0.5, -0.5, 0.5, -0.5, 0.5]) < 4 * found.std_error)
+    assert found.variances == pytest.approx([1.0, 0.5, 0.25], rel=0.1)
+    assert data.formula() == "y ~ 1 + x1 + x2 + x3 + x4 + x5 + (1 + x1 | g1)"
+
+
+def test_ratings_are_distinct_and_as_many_as_stated():
+    data = ratings(400, 500)
+    assert len(np.unique(data.groups, axis=0)) == len(data.y)
+    assert np.bincount(data.groups[:, 0]).min() >= 20
+    assert set(np.unique(data.y)) == {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert data.formula() == "y ~ 1 + (1 | g1) + (1 | g2)"
 
 
 def test_simulated_marginal_model_is_the_stated_one():

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.simulate import Data
 from benchmarks.table import Table
 
 __all__ = ["Estimates", "Options", "Program", "compare", "relative_difference"]
@@ -25,7 +24,7 @@ class Options:
 
     repeats: int = 5
     quick: bool = False  # small data, to see that everything runs
-    slow: bool | None = None  # True: even what is hopeless; None: all but that; False: nothing slow
+    slow: bool | None = None  # True: even what is long or hopeless; None: all but that; False: nothing slow
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Estimates:
     coef: np.ndarray | None
     std_error: np.ndarray | None = None
     seconds: float | None = None  # taken by the program itself, where it runs in a process of its own
+    loglik: float | None = None  # the criterion maximised, of models that are compared by it
+    variances: np.ndarray | None = None  # of residuals and of random effects
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,15 @@ class Program:
 
     name: str
     fit: Callable[[Any], Estimates]
-    prepare: Callable[[Data, Path], Any] = lambda data, folder: data
+    prepare: Callable[[Any, Path], Any] = lambda data, folder: data
     exact: Callable[[Any], Estimates] | None = None
-    reference: Callable[[Data], Estimates] | None = None
+    reference: Callable[[Any], Estimates] | None = None
     missing: Callable[[], str | None] = lambda: None
     note: str = ""
-    effort: str = "normal"  # "slow": minutes at full size; "hopeless": hours, or more memory than there is
+    # "slow": minutes for all rounds at full size; "long": about a minute for one; "hopeless": hours, or more memory
+    # than there is
+    effort: str = "normal"
+    most_rounds: int | None = None  # fewer rounds than the others, where one takes long
     own_process: bool = False
 
 
@@ -70,7 +74,7 @@ class _Record:
 
 
 def compare(
-    title: str, data: Data, programs: list[Program], options: Options, *, warm_up: Data, describe: str = ""
+    title: str, data: Any, programs: list[Program], options: Options, *, warm_up: Any, describe: str = ""
 ) -> Table:
     """Time programs on `data` in interleaved rounds; the first is skdep, to which the others are compared.
 
@@ -78,13 +82,13 @@ def compare(
     ----------
     title, describe : str
         Heading of the table, and a line on the data.
-    data : Data
+    data : Data or MixedData
         What is fitted, by every program in every round.
     programs : list of Program
         skdep first.
     options : Options
         Number of rounds, and what to leave out.
-    warm_up : Data
+    warm_up : Data or MixedData
         Small data, fitted once by each program of this process, so that imports and caches are not timed.
     """
     records = [_Record(program, absent=_reason_to_leave_out(program, options)) for program in programs]
@@ -98,14 +102,16 @@ def compare(
         for turn in range(options.repeats):
             start = turn % len(records)  # nobody always runs after the same neighbour
             for record in records[start:] + records[:start]:
-                if not record.absent:
+                most = record.program.most_rounds or options.repeats
+                if not record.absent and turn < most:
                     _guarded(record, lambda record=record: _time_once(record))
         for record in records:
             if record.program.exact is not None and not record.absent:
                 _guarded(record, lambda record=record: _fit_exactly(record))
         rows = [_row(record, records[0], data) for record in records]
     notes = {record.program.name: record.program.note for record in records if record.program.note}
-    formats = {f"{how}{what} differ": ".1e" for how in ("", "tight ") for what in ("coef", "SE")}
+    formats = {f"{how}{what} differ": ".1e" for how in ("", "tight ") for what in ("coef", "SE", "variances")}
+    formats["logLik above"] = "+.1e"
     return Table(title, describe, rows, notes, formats)
 
 
@@ -122,12 +128,14 @@ def _reason_to_leave_out(program: Program, options: Options) -> str:
         return f"not installed ({missing})"
     if program.effort == "hopeless" and not (options.slow or options.quick):
         return "left out: hopeless at this size, run with --slow"
+    if program.effort == "long" and not (options.slow or options.quick):
+        return "left out: takes long, run with --slow"
     if program.effort == "slow" and options.slow is False and not options.quick:
         return "left out: slow"
     return ""
 
 
-def _prepare(record: _Record, data: Data, warm_up: Data, folder: Path) -> None:
+def _prepare(record: _Record, data: Any, warm_up: Any, folder: Path) -> None:
     program = record.program
     if not program.own_process:
         program.fit(program.prepare(warm_up, folder))
@@ -157,7 +165,7 @@ def _guarded(record: _Record, action: Callable[[], None]) -> None:
         record.absent = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def _row(record: _Record, ours: _Record, data: Data) -> dict[str, Any]:
+def _row(record: _Record, ours: _Record, data: Any) -> dict[str, Any]:
     program = record.program
     row: dict[str, Any] = {"program": program.name}
     if record.absent:
@@ -165,7 +173,7 @@ def _row(record: _Record, ours: _Record, data: Data) -> dict[str, Any]:
     row |= {
         "best s": min(record.seconds),
         "median s": float(np.median(record.seconds)),
-        "times skdep": float(np.median(np.divide(record.seconds, ours.seconds))),
+        "times skdep": float(np.median(np.divide(record.seconds, ours.seconds[: len(record.seconds)]))),
         "seconds": record.seconds,
     }
     if program.reference is None or record.estimates is None:
@@ -175,4 +183,8 @@ def _row(record: _Record, ours: _Record, data: Data) -> dict[str, Any]:
         if found is not None:
             row[f"{how}coef differ"] = relative_difference(found.coef, reference.coef)
             row[f"{how}SE differ"] = relative_difference(found.std_error, reference.std_error)
+            if found.variances is not None:
+                row[f"{how}variances differ"] = relative_difference(found.variances, reference.variances)
+            if found.loglik is not None and reference.loglik is not None:
+                row[f"{how}logLik above"] = found.loglik - reference.loglik
     return row

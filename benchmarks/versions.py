@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import skdep
 from benchmarks.programs.geepack import geepack_version
+from benchmarks.programs.r_mixed import r_package_version
 
 __all__ = ["machine", "package_version"]
 
@@ -22,7 +23,7 @@ def package_version(name: str) -> str:
 
 def machine() -> dict[str, str]:
     """Describe what the numbers come from; a load above zero before the start warns that they are noisy."""
-    names = ("numpy", "scipy", "scikit-learn", "statsmodels", "glum")
+    names = ("numpy", "scipy", "scikit-learn", "statsmodels", "glum", "glmm", "mixedlm", "mixedlm-rs", "gpboost")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return {
         "platform": platform.platform(),
@@ -32,4 +33,5 @@ def machine() -> dict[str, str]:
         "skdep": skdep.__version__,
         **{name: package_version(name) for name in names},
         "geepack": geepack_version() or "not installed",
+        **{name: r_package_version(name) or "not installed" for name in ("lme4", "glmmTMB")},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.cases import gee, imports, logit, memory
+from benchmarks.cases import gee, imports, logit, memory, mixed
 from benchmarks.table import Table
 from benchmarks.timing import Options
 
@@ -19,6 +19,12 @@ CASES: dict[str, Callable[[Options], Table]] = {
     "gee-long": gee.few_long_clusters,
     "logit": logit.model_errors,
     "logit-cluster": logit.cluster_errors,
+    "mixed-sleepstudy": mixed.small,
+    "mixed": mixed.many_groups,
+    "mixed-large": mixed.large,
+    "mixed-crossed": mixed.crossed,
+    "mixed-ratings": mixed.movie_ratings,
     "memory": memory.peak_memory,
+    "memory-mixed": memory.peak_memory_mixed,
     "import": imports.import_time,
 }
