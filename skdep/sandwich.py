@@ -62,13 +62,15 @@ def way_signs(n_ways: int) -> list[tuple[tuple[int, ...], float]]:
 
 def cluster_intersections(factors: Sequence[np.ndarray]) -> dict[tuple[int, ...], Clusters]:
     """Return the clusters of every combination of factors, each given by its codes (n_rows,)."""
+    import pandas as pd
+
     result = {}
     for ways, _ in way_signs(len(factors)):
         codes = factors[ways[0]].astype(np.int64)
         if len(ways) == 1 and not np.bincount(codes).all():
             codes = np.unique(codes, return_inverse=True)[1]
         for way in ways[1:]:
-            codes = np.unique(codes * (int(factors[way].max()) + 1) + factors[way], return_inverse=True)[1]
+            codes = pd.factorize(codes * (int(factors[way].max()) + 1) + factors[way])[0]
         result[ways] = Clusters.from_codes(codes, np.arange(int(codes.max()) + 1))
     return result
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -80,7 +81,12 @@ class TailLayout:
 
     def position(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the places of entries in flat storage, row and column being of one component."""
-        return self.base[rows] + self.local[rows] * self.size[rows] + self.local[columns]
+        return self.row_begin[rows] + self.local[columns]
+
+    @cached_property
+    def row_begin(self) -> np.ndarray:
+        """Places of the beginnings of rows (m,)."""
+        return self.base + self.local * self.size
 
     def padding(self) -> np.ndarray:
         """Return the places of the diagonal entries that are padding."""

@@ -1,4 +1,4 @@
-# Helpers shared by gee.R and logit.R.
+# Helpers shared by gee.R, logit.R and mixed.R.
 
 args <- commandArgs(trailingOnly = TRUE)
 file_arg <- grep("^--file=", commandArgs(FALSE), value = TRUE)

@@ -5,3 +5,4 @@ cd "$(dirname "$0")"
 for script in gee logit mixed; do
   Rscript "$script.R" "$@"
 done
+PYTHON="${PYTHON:-python3}" Rscript mixed_fuzz.R
