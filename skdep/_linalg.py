@@ -25,7 +25,7 @@ def smallest_scaled_eigenvalue(gram: np.ndarray) -> float:
     """Return the least eigenvalue of a cross-product matrix (p, p) scaled to unit diagonal; 0 for an empty column."""
     if not np.isfinite(gram).all() or (np.diag(gram) <= 0).any():
         return 0.0
-    return float(linalg.eigvalsh(_unit_diagonal(gram)[0])[0]) if len(gram) else 1.0
+    return float(np.linalg.eigvalsh(_unit_diagonal(gram)[0])[0]) if len(gram) else 1.0
 
 
 def is_ill_conditioned(gram: np.ndarray) -> bool:

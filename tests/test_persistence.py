@@ -19,10 +19,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skdep
-from skdep import GEEClassifier, GEERegressor, LogitRegressor
+from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear
 from skdep.inference import coef_table
 
-ESTIMATORS = [LogitRegressor(), GEERegressor("binomial", working_correlation="exchangeable"), GEEClassifier()]
+ESTIMATORS = [
+    LogitRegressor(),
+    GEERegressor("binomial", working_correlation="exchangeable"),
+    GEEClassifier(),
+    MixedLinear([0]),
+]
 
 estimators = pytest.mark.parametrize("est", ESTIMATORS, ids=lambda est: type(est).__name__)
 

@@ -13,6 +13,7 @@ from skdep._basis import Basis, full_rank_basis
 from skdep._linalg import scaled_solve, smallest_scaled_eigenvalue
 from skdep._threads import add_up_blocks
 from skdep.mixed.border import Border, solve_border
+from skdep.mixed.boundary import BOUNDARY
 from skdep.mixed.cross_products import (
     CrossProducts,
     LevelSums,
@@ -22,7 +23,7 @@ from skdep.mixed.cross_products import (
 )
 from skdep.mixed.evaluation import State
 from skdep.mixed.framed import Framed, needs_frame
-from skdep.mixed.newton import BOUNDARY, Optimum, minimise, without_search
+from skdep.mixed.newton import Optimum, minimise, without_search
 from skdep.mixed.one_factor import OneFactor
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.several_factors import SeveralFactors

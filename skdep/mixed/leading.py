@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from skdep.mixed.boundary import BOUNDARY
 from skdep.mixed.small_matrices import lower_factor, solve_lower, stack_product, symmetric_from_rows
 
-__all__ = ["BOUNDARY", "eliminate", "precision_of"]
-
-# A column of T whose pivot is below this (columns of Z have mean square one, sigma is 1) is on the boundary.
-BOUNDARY = 1e-5
+__all__ = ["eliminate", "precision_of"]
 
 
 def eliminate(own: np.ndarray, T: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

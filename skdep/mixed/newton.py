@@ -21,12 +21,12 @@ from typing import Protocol
 
 import numpy as np
 
+from skdep.mixed.boundary import add_direction, echelon, null_directions
 from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import Derivatives, State
-from skdep.mixed.leading import BOUNDARY
 from skdep.mixed.parameters import CovarianceParameters
 
-__all__ = ["BOUNDARY", "UNBOUNDED", "Criterion", "Optimum", "minimise", "without_search"]
+__all__ = ["UNBOUNDED", "Criterion", "Optimum", "minimise", "without_search"]
 
 # Pivots below this are tried on the boundary.
 _NEAR = 1e-2
@@ -297,7 +297,7 @@ class _Search:
         at = self.optimum
         if self.parameters.diagonal:
             return False
-        factors = [_echelon(T) for T in at.state.factors]
+        factors = [echelon(T) for T in at.state.factors]
         if all(np.array_equal(T, turned) for T, turned in zip(at.state.factors, factors, strict=True)):
             return False
         trial = self._trial(factors)
@@ -310,11 +310,13 @@ class _Search:
         """Try to leave a singular Sigma; say whether that decreased the criterion."""
         at = self.optimum
         for term, T in enumerate(at.state.factors):
-            for direction, slope in self._null_directions(term, T, at.derivatives.gradients[term]):
+            for direction, slope in null_directions(
+                T, at.derivatives.gradients[term], diagonal=self.parameters.diagonal
+            ):
                 sizes = [1e-3, *_LADDER] if slope < 0 else list(_LADDER)
                 for size in sizes:
                     factors = list(at.state.factors)
-                    factors[term] = _add_direction(T, size * direction, self.parameters.diagonal)
+                    factors[term] = add_direction(T, size * direction, diagonal=self.parameters.diagonal)
                     trial = self._trial(factors)
                     if trial is not None and trial.value < at.state.value - max(1e-9, 1e-12 * abs(at.state.value)):
                         self._accept(trial)
@@ -323,16 +325,6 @@ class _Search:
                         self.radius = 1.0
                         return True
         return False
-
-    def _null_directions(self, term: int, T: np.ndarray, gradient: np.ndarray) -> list[tuple[np.ndarray, float]]:
-        """Return directions that Sigma of a term does not reach, with the derivative along each."""
-        if self.parameters.diagonal:
-            missing = np.flatnonzero(np.abs(np.diag(T)) < BOUNDARY)
-            return [(np.eye(len(T))[a], float(gradient[a, a])) for a in missing]
-        size, vectors = np.linalg.eigh(T @ T.T)
-        null = vectors[:, size < BOUNDARY**2]
-        slopes, rotation = np.linalg.eigh(null.T @ gradient @ null)
-        return [(null @ rotation[:, k], float(slopes[k])) for k in range(len(slopes))]
 
 
 def _sigma(parameters: CovarianceParameters, factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -344,28 +336,6 @@ def without_search(state: State, parameters: CovarianceParameters, message: str)
     gradients = [np.zeros((q, q)) for q in parameters.sizes]
     none = Derivatives(gradients, np.zeros((parameters.n_parameters,) * 2), True)
     return Optimum(state, none, 0.0, converged=True, message=message, path=[state.value])
-
-
-def _echelon(T: np.ndarray) -> np.ndarray:
-    """Return a lower triangular factor of the same T T' whose columns of zeros come last."""
-    result, column = T.copy(), 0
-    if np.abs(np.diag(T)).min() >= BOUNDARY:
-        return result
-    for row in range(len(T)):
-        rest = result[row, column:]
-        length = float(np.sqrt(rest @ rest))
-        if length < BOUNDARY:
-            result[row, column:] = 0.0
-            continue
-        if np.abs(rest[1:]).max(initial=0.0) > 0.0:
-            # a reflection that brings the rest of the row onto its first entry
-            normal = rest.copy()
-            normal[0] += np.copysign(length, rest[0])
-            normal /= np.sqrt(normal @ normal)
-            result[row:, column:] -= 2.0 * np.outer(result[row:, column:] @ normal, normal)
-            result[row, column + 1 :] = 0.0
-        column += 1
-    return result
 
 
 def _spectrum(curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -390,11 +360,3 @@ def _within(values: np.ndarray, slopes: np.ndarray, radius: float) -> np.ndarray
             break
         shift += (length / radius - 1.0) * length**2 / float((move * weights) @ move)
     return move
-
-
-def _add_direction(T: np.ndarray, direction: np.ndarray, diagonal: bool) -> np.ndarray:
-    """Return the lower triangular factor of T T' + d d'."""
-    if diagonal:
-        return np.diag(np.sqrt(np.diag(T) ** 2 + direction**2))
-    upper = np.asarray(np.linalg.qr(np.column_stack([T, direction]).T, mode="r"))
-    return upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)

@@ -21,11 +21,12 @@ import numpy as np
 from scipy import sparse
 
 from skdep.mixed.border import solve_border
+from skdep.mixed.boundary import BOUNDARY
 from skdep.mixed.components import Components
 from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import Derivatives, State, profiled_hessian
 from skdep.mixed.information import Information
-from skdep.mixed.leading import BOUNDARY, eliminate, precision_of
+from skdep.mixed.leading import eliminate, precision_of
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.schur import make_schur
 from skdep.mixed.several_information import several_information

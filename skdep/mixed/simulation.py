@@ -14,11 +14,11 @@ import numpy as np
 from scipy import sparse
 
 from skdep._threads import one_blas_thread
+from skdep.mixed.boundary import BOUNDARY
 from skdep.mixed.constrained import nudged
 from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.fit import LinearMixedFit, WorkingData, canonical, fit_products
 from skdep.mixed.natural_parameters import NaturalParameter, natural_values
-from skdep.mixed.newton import BOUNDARY
 from skdep.mixed.weights import RowWeights
 
 __all__ = ["OutcomeProducts", "Refit", "Simulator"]

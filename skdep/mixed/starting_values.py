@@ -40,7 +40,8 @@ def moment_start(products: CrossProducts) -> list[np.ndarray]:
     weights = [np.ones(len(part)) for part in own]
     residual = np.array([float(row[-1].sum()) for row in rows] + [products.n_obs - p])
     ratios = np.zeros(len(columns))
-    for _ in range(_ROUNDS):
+    # with one factor a step of scoring does the rest
+    for _ in range(_ROUNDS if len(products.terms) > 1 else 1):
         system = np.array([[float(v @ part) for part in row[:-2] + row[-1:]] for row, v in zip(rows, weights)])
         system = np.vstack([system, residual]) if len(columns) else residual[None]
         right = np.array([float(v @ row[-2]) for row, v in zip(rows, weights)] + [float(products.gram[-1, -1])])
