@@ -30,7 +30,7 @@ from skdep.mixed.leading import eliminate, precision_of
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.schur import make_schur
 from skdep.mixed.several_information import several_information
-from skdep.mixed.small_matrices import stack_product
+from skdep.mixed.small_matrices import block_diagonal, stack_product
 from skdep.mixed.tail_layout import TailLayout, lay_out, sparse_blocks
 
 __all__ = ["SeveralFactors"]
@@ -85,7 +85,7 @@ class SeveralFactors:
         n_later = len(self.later)
         blocks: list[list[sparse.spmatrix]] = [[None] * n_later for _ in range(n_later)]
         for b, term in enumerate(self.later):
-            blocks[b][b] = _block_diagonal(term.own)
+            blocks[b][b] = block_diagonal(term.own)
             for c in range(b + 1, n_later):
                 blocks[b][c] = self.products.between[b + 1, c + 1]
                 blocks[c][b] = blocks[b][c].T
@@ -426,15 +426,6 @@ def _by_level(values: np.ndarray, q: int) -> np.ndarray:
 def _multiply(stack: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Multiply matrices (q, q, l) with vectors (r, q, l)."""
     return np.einsum("acl,rcl->ral", stack, values)
-
-
-def _block_diagonal(own: np.ndarray) -> sparse.csr_matrix:
-    """Return the block-diagonal matrix (l q, l q) of a stack (q, q, l)."""
-    q, _, n_levels = own.shape
-    if q == 1:
-        return sparse.diags_array(own[0, 0]).tocsr()
-    blocks = np.ascontiguousarray(own.transpose(2, 0, 1))
-    return sparse.bsr_matrix((blocks, np.arange(n_levels), np.arange(n_levels + 1))).tocsr()
 
 
 def _sparse_diagonal_blocks(matrix: sparse.csr_matrix, q: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from scipy import sparse
 from skdep.mixed.evaluation import State
 from skdep.mixed.information import Information
 from skdep.mixed.leading import precision_of
+from skdep.mixed.small_matrices import block_diagonal
 from skdep.mixed.tail_layout import sparse_blocks
 
 if TYPE_CHECKING:
@@ -87,12 +88,12 @@ def _precision_blocks(engine: SeveralFactors, state: State) -> dict[tuple[int, i
     G = sparse_blocks(layout, engine.whole(work["schur"]))
     if whole:
         C, G = C.toarray(), G.toarray()
-    links = _stack_diagonal(work["J"]) @ engine.links
+    links = block_diagonal(work["J"]) @ engine.links
     CG = C @ G
     tail = G - G @ CG
     first_tail = links - links @ CG
     spread = links @ C
-    first = _stack_diagonal(precision_of(engine.first.own, work["J"])) - (
+    first = block_diagonal(precision_of(engine.first.own, work["J"])) - (
         spread @ links.T.toarray() if whole else spread @ links.T
     )
     if not whole:
@@ -107,13 +108,6 @@ def _precision_blocks(engine: SeveralFactors, state: State) -> dict[tuple[int, i
         for c in range(b, len(engine.later)):
             blocks[b + 1, c + 1] = tail[rows, bounds[c] : bounds[c + 1]]
     return blocks
-
-
-def _stack_diagonal(stack: np.ndarray) -> sparse.csr_matrix:
-    """Return the block-diagonal matrix (l q, l q) of a stack (q, q, l)."""
-    n_levels = stack.shape[2]
-    blocks = np.ascontiguousarray(stack.transpose(2, 0, 1))
-    return sparse.bsr_matrix((blocks, np.arange(n_levels), np.arange(n_levels + 1))).tocsr()
 
 
 def _diagonal_sum(block: Any, q: int) -> np.ndarray:

@@ -6,8 +6,9 @@ A stack of l matrices q x q is an array of shape (q, q, l). Loops run over the e
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
-__all__ = ["lower_factor", "solve_lower", "stack_product", "symmetric_from_rows"]
+__all__ = ["block_diagonal", "lower_factor", "solve_lower", "stack_product", "symmetric_from_rows"]
 
 
 def lower_factor(stack: np.ndarray) -> np.ndarray:
@@ -55,3 +56,10 @@ def symmetric_from_rows(rows: np.ndarray) -> np.ndarray:
             if a != c:
                 result[c, a] = result[a, c]
     return result
+
+
+def block_diagonal(stack: np.ndarray) -> sparse.csr_matrix:
+    """Return the sparse block-diagonal matrix (l q, l q) of a stack (q, q, l)."""
+    n_levels = stack.shape[2]
+    blocks = np.ascontiguousarray(stack.transpose(2, 0, 1))
+    return sparse.bsr_matrix((blocks, np.arange(n_levels), np.arange(n_levels + 1))).tocsr()
