@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -33,8 +33,9 @@ from skdep.mixed.weights import RowWeights
 
 __all__ = ["LinearMixedFit", "OptimizationSummary", "WorkingData", "fit_products", "make_engine", "working_data"]
 
-# Relative standard deviations to start from again, where a small fit may have ended in one of several minima.
-_SMALL, _LARGE = 0.1, 100.0
+# Relative standard deviations that are added in search of a lower value, where a small fit may have several minima.
+_SCANNED = (1.0, 10.0, 100.0, 1000.0)
+_MOST_RESTARTS = 3
 # Scaled cross-products with eigenvalues below this cost the log-likelihood digits: orthogonal columns then.
 _ILL_CONDITIONED = 1e-6
 _FEW_LEVELS, _MANY_LEVELS = 8, 1000
@@ -316,18 +317,30 @@ def fit_products(
     begin = moment_start(products)
     best = minimise(engine, begin, max_iter=max_iter, tol=tol)
     if _is_suspect(products, begin, best):
-        for further in _further_starts(parameters):
-            best = _better(best, minimise(engine, further, max_iter=max_iter, tol=tol))
+        for _ in range(_MOST_RESTARTS):
+            lower = _lower_point(engine, best)
+            if lower is None:
+                break
+            best = _better(best, minimise(engine, lower, max_iter=max_iter, tol=tol))
     return engine, best, parameters
 
 
-def _further_starts(parameters: CovarianceParameters) -> Iterator[list[np.ndarray]]:
-    """Yield starts: effects of about the size of residuals, large ones, and large ones of one factor only."""
-    n_terms = len(parameters.sizes)
-    yield [np.eye(q) for q in parameters.sizes]
-    yield [_LARGE * np.eye(q) for q in parameters.sizes]
-    for large in range(n_terms if n_terms > 1 else 0):
-        yield [(_LARGE if term == large else _SMALL) * np.eye(q) for term, q in enumerate(parameters.sizes)]
+def _lower_point(engine: Any, at: Optimum) -> list[np.ndarray] | None:
+    """Look for a lower value far off: with larger effects of all factors, or of one; None if there is none."""
+    factors = at.state.factors
+    n_terms = len(factors)
+    moved = [range(n_terms), *([term] for term in range(n_terms if n_terms > 1 else 0))]
+    best, least = None, at.state.value - 1e-6 - 1e-12 * abs(at.state.value)
+    for terms in moved:
+        for size in _SCANNED:
+            trial = [T + size * np.eye(len(T)) if k in terms else T for k, T in enumerate(factors)]
+            try:
+                value = engine.value(trial).value
+            except np.linalg.LinAlgError:
+                continue
+            if value < least:
+                best, least = trial, value
+    return best
 
 
 def _is_suspect(products: CrossProducts, start: Sequence[np.ndarray], end: Optimum) -> bool:

@@ -30,6 +30,8 @@ __all__ = ["UNBOUNDED", "Criterion", "Optimum", "minimise", "without_search"]
 
 # Pivots below this are tried on the boundary.
 _NEAR = 1e-2
+# By how much the criterion may rise there, before the search goes on from there.
+_SMALL_RISE = 1e-2
 # Steps of Fisher's scoring before Newton's.
 _SCORING_STEPS = 2
 # Sizes of the steps that are tried off the boundary.
@@ -284,9 +286,22 @@ class _Search:
                 factors[term][a, a] = 0.0
                 if len(T) == 1 or self.parameters.diagonal or a == 0:
                     factors[term][a, : a + 1] = 0.0
-                trial = self._trial(factors)
-                if trial is not None and trial.value <= at.state.value + max(self.tol, 1e-12 * abs(at.state.value)):
+                trial, rise = self._trial(factors), max(self.tol, 1e-12 * abs(at.state.value))
+                if trial is None or trial.value > at.state.value + _SMALL_RISE:
+                    continue
+                if trial.value <= at.state.value + rise:
                     self._accept(trial)
+                else:
+                    self._search_on_boundary(factors, at.state.value + rise)
+
+    def _search_on_boundary(self, factors: Sequence[np.ndarray], most: float) -> None:
+        """Search from a point on the boundary, where the pivot stays; take the end if it is no worse than `most`."""
+        other, at = _Search(self.criterion, factors, self.max_iter, self.tol), self.optimum
+        other.descend()
+        at.n_values += other.optimum.n_values
+        if other.optimum.converged and other.optimum.state.value <= most:
+            at.state, at.derivatives = other.optimum.state, other.optimum.derivatives
+            at.n_steps += other.optimum.n_steps
 
     def turn_columns(self) -> bool:
         """Turn columns of T so that those of zeros come last, which hides no direction; say whether that is news.
