@@ -176,7 +176,7 @@ def refitted_by_ml(fit: LikelihoodFit) -> LikelihoodFit:
     """Return the maximum likelihood fit of the same model; REML fits are refitted from their cross-products."""
     if not fit.reml:
         return fit
-    from skdep.mixed.fit import canonical, fit_products, loglik_of, with_products
+    from skdep.mixed.fit import canonical, fit_products, loglik_of
 
     model = fit.model
     _, optimum, _ = fit_products(
@@ -187,7 +187,7 @@ def refitted_by_ml(fit: LikelihoodFit) -> LikelihoodFit:
         tol=model.optimization.tol or 1e-10,
     )
     loglik = loglik_of(model.products, optimum.state.border, optimum.state.value)
-    refit = with_products(
+    refit = replace(
         model, factors=tuple(canonical(optimum.state.factors)), reml=False, loglik=loglik, converged=optimum.converged
     )
     return replace(fit, loglik=loglik, reml=False, model=refit, converged=optimum.converged, singular=refit.singular)

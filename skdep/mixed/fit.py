@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -402,8 +402,3 @@ def canonical(factors: Sequence[np.ndarray]) -> list[np.ndarray]:
         T[np.diag_indices(len(T))] = np.where(on_boundary, 0.0, np.diag(T))
         result.append(np.where(np.abs(T) < 1e-7, 0.0, T))
     return result
-
-
-def with_products(fit: LinearMixedFit, **changes: Any) -> LinearMixedFit:
-    """Return the same fit with some parts replaced."""
-    return replace(fit, **changes)
