@@ -15,15 +15,29 @@ _HOME = {
     "GEERegressor": "skdep.gee",
     "GEEClassifier": "skdep.gee",
     "MixedLinear": "skdep.mixed",
+    "MixedLogit": "skdep.glmm",
     "interaction": "skdep.clusters",
 }
-_MODULES = ("clusters", "datasets", "exceptions", "families", "gee", "inference", "links", "logit", "mixed", "plotting")
+_MODULES = (
+    "clusters",
+    "datasets",
+    "exceptions",
+    "families",
+    "gee",
+    "glmm",
+    "inference",
+    "links",
+    "logit",
+    "mixed",
+    "plotting",
+)
 
-__all__ = ["GEEClassifier", "GEERegressor", "LogitRegressor", "MixedLinear", "__version__", "interaction"]
+__all__ = ["GEEClassifier", "GEERegressor", "LogitRegressor", "MixedLinear", "MixedLogit", "__version__", "interaction"]
 
 if TYPE_CHECKING:
     from skdep.clusters import interaction
     from skdep.gee import GEEClassifier, GEERegressor
+    from skdep.glmm import MixedLogit
     from skdep.logit import LogitRegressor
     from skdep.mixed import MixedLinear
 

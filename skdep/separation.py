@@ -157,12 +157,14 @@ def _directions(design: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def separation_message(names: Sequence[str], n_features: int) -> str:
-    """Say which features have infinite coefficients, and what to do."""
+def separation_message(
+    names: Sequence[str], n_features: int, *, remedy: str = "Use LogitRegressor(penalty='firth') for finite estimates"
+) -> str:
+    """Say which features have infinite coefficients, and what to do: the `remedy`, and more."""
     shown = ", ".join(repr(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
     return (
         f"Separation: a linear combination of features predicts the outcome without error, so that the maximum "
         f"likelihood estimates of {len(names)} of {n_features} features are infinite: {shown}. Their values and "
-        "standard errors are where the iterations stopped, and mean nothing. Use LogitRegressor(penalty='firth') for "
-        "finite estimates, drop or merge the features, or collect more data."
+        f"standard errors are where the iterations stopped, and mean nothing. {remedy}, drop or merge the features, or "
+        "collect more data."
     )

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from skdep._basis import Basis, full_rank_basis
-from skdep._linalg import scaled_solve, smallest_scaled_eigenvalue
-from skdep._threads import add_up_blocks
+from skdep._basis import Basis
+from skdep._linalg import scaled_solve
 from skdep.mixed.border import Border, solve_border
 from skdep.mixed.boundary import BOUNDARY
 from skdep.mixed.cross_products import (
@@ -22,6 +21,7 @@ from skdep.mixed.cross_products import (
     working_columns,
 )
 from skdep.mixed.evaluation import State
+from skdep.mixed.fixed_columns import fixed_columns
 from skdep.mixed.framed import Framed, needs_frame
 from skdep.mixed.newton import Optimum, minimise, without_search
 from skdep.mixed.one_factor import OneFactor
@@ -36,8 +36,6 @@ __all__ = ["LinearMixedFit", "OptimizationSummary", "WorkingData", "fit_products
 # Relative standard deviations that are added in search of a lower value, where a small fit may have several minima.
 _SCANNED = (1.0, 10.0, 100.0, 1000.0)
 _MOST_RESTARTS = 3
-# Scaled cross-products with eigenvalues below this cost the log-likelihood digits: orthogonal columns then.
-_ILL_CONDITIONED = 1e-6
 _FEW_LEVELS, _MANY_LEVELS = 8, 1000
 
 
@@ -206,7 +204,7 @@ def working_data(
         As in the estimator.
     """
     total = weights.total
-    border, basis, gram = _fixed_columns(X, total, fit_intercept)
+    border, basis, gram = fixed_columns(X, total, fit_intercept=fit_intercept, n_further=1)
     p = border.shape[1] - 1
     y_centre = float(np.average(y, weights=total)) if fit_intercept else 0.0
     border[:, p] = y - y_centre
@@ -238,38 +236,6 @@ def working_data(
         reml_shift=_reml_shift(basis, X, border, fit_intercept) if basis.aliased.any() or _is_rotated(basis) else 0.0,
     )
     return WorkingData(list(terms), columns, sums, border, basis, shift, y_centre, y_scale, products)
-
-
-def _fixed_columns(
-    X: np.ndarray, total: np.ndarray | None, fit_intercept: bool
-) -> tuple[np.ndarray, Basis, np.ndarray]:
-    """Return fixed-effect columns with room for y, centred if there is an intercept, the way back, cross-products."""
-    n_rows, n_features = X.shape
-    border = np.empty((n_rows, n_features + fit_intercept + 1))
-    back = np.eye(n_features + fit_intercept)
-    centre = np.average(X, axis=0, weights=total) if fit_intercept and n_features else np.zeros(n_features)
-    if fit_intercept:
-        back[0, 1:] = -centre
-
-    def block(rows: slice) -> tuple[np.ndarray]:
-        if fit_intercept:
-            border[rows, 0] = 1.0
-            np.subtract(X[rows], centre, out=border[rows, 1:-1])
-        else:
-            border[rows, :-1] = X[rows]
-        return (_gram(border[rows, :-1], None if total is None else total[rows]),)
-
-    (gram,) = add_up_blocks(block, n_rows, 2 * border.shape[1])
-    if smallest_scaled_eigenvalue(gram) > _ILL_CONDITIONED:
-        return border, Basis(border[:, :-1], back, np.zeros(len(back), dtype=bool)), gram
-    basis = full_rank_basis(X, fit_intercept=fit_intercept)
-    parts = [np.ones(n_rows)] if fit_intercept else []
-    border = np.column_stack([*parts, basis.columns, np.zeros(n_rows)])
-    return border, basis, _gram(border[:, :-1], total)
-
-
-def _gram(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    return np.dot(columns.T, columns if weights is None else columns * weights[:, None])
 
 
 def _outcome_products(border: np.ndarray, total: np.ndarray | None) -> tuple[np.ndarray, float]:

@@ -15,22 +15,23 @@ from skdep._compat import Interval, StrOptions, fit_context
 from skdep._fingerprint import fingerprint
 from skdep._fitted import FittedInference
 from skdep._validation import check_offset, check_rows, check_weights, numeric_rows
-from skdep.base import DependentDataEstimator, FitNotes
+from skdep.base import FitNotes
 from skdep.clusters import describe_sizes
 from skdep.exceptions import CollinearityWarning, ConvergenceWarning, FewClustersWarning, SingularFitWarning
+from skdep.mixed.base import MixedEstimator, kept_rows, least_features
 from skdep.mixed.estimates import Estimates, estimate_all
 from skdep.mixed.fit import LinearMixedFit, working_data
 from skdep.mixed.newton import UNBOUNDED
 from skdep.mixed.prediction import predicted_effects, prediction_variance
 from skdep.mixed.small_sample import SmallSample
-from skdep.mixed.terms import INTERCEPT, RandomTerm, make_terms
+from skdep.mixed.terms import RandomTerm
 from skdep.mixed.weights import RowWeights, group_multiplicity, resolve_weights
 from skdep.sandwich import few_clusters_message
 
 __all__ = ["MixedLinear"]
 
 
-class MixedLinear(RegressorMixin, DependentDataEstimator):
+class MixedLinear(RegressorMixin, MixedEstimator):
     """Linear mixed model: multilevel regression with random intercepts and slopes, nested or crossed.
 
     y = X beta + Z b + e, where the effects b of each level of a grouping factor are normal with a common covariance
@@ -130,8 +131,6 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
     (-871.8141, 654.9)
     """
 
-    __metadata_request__fit: ClassVar[dict[str, bool]] = {"group_weight": True}
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "random_slopes": [None, list, tuple, dict, str, Integral, np.ndarray],
         "random_intercept": ["boolean"],
@@ -205,7 +204,7 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
             If the input is malformed, labels are missing, or names of slopes or factors are unknown.
         """
         notes = FitNotes()
-        X, y = check_rows(self, X, y, y_numeric=True, ensure_min_features=_least_features(self, groups))
+        X, y = check_rows(self, X, y, y_numeric=True, ensure_min_features=least_features(self, groups))
         y = np.asarray(y, dtype=np.float64)
         offset = check_offset(offset, len(y))
         terms = [] if groups is None else self._terms(groups, len(y))
@@ -226,28 +225,14 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         self._inference = replace(self._inference, data=data)
         return self
 
-    def _terms(self, groups: Any, n_rows: int) -> list[RandomTerm]:
-        names = getattr(self, "feature_names_in_", None)
-        return make_terms(
-            groups,
-            n_rows,
-            self.random_slopes,
-            random_intercept=self.random_intercept,
-            feature_names=None if names is None else [str(name) for name in names],
-            n_features=self.n_features_in_,
-        )
-
     def _weighted_rows(self, X, y, offset, terms, sample_weight, group_weight):
         """Take off the offset, and leave out rows of weight zero."""
         weights = check_weights(sample_weight, len(y))
         multiplicity = group_multiplicity(group_weight, terms, len(y), weight_type=self.weight_type)
         if offset is not None:
             y = y - offset
-        kept = np.ones(len(y), dtype=bool)
-        for part in (weights, multiplicity):
-            if part is not None:
-                kept &= part > 0
-        if not kept.all():
+        kept = kept_rows(len(y), weights, multiplicity)
+        if kept is not None:
             X, y, terms = X[kept], y[kept], [term.take(kept) for term in terms]
             weights, multiplicity = (None if part is None else part[kept] for part in (weights, multiplicity))
         return X, y, terms, weights, multiplicity
@@ -285,18 +270,10 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         self.converged_ = fit.converged
         self.n_iter_ = max(fit.optimization.n_steps, 1)
         self.optimization_ = fit.optimization
-        by_name = {term.name: k for k, term in enumerate(terms)}
-        names = self._feature_labels()
-        self.levels_ = {name: terms[by_name[name]].levels for name in order}
-        self.random_names_ = {
-            name: tuple("Intercept" if c == INTERCEPT else names[c] for c in terms[by_name[name]].columns)
-            for name in order
-        }
+        by_name = self._store_terms(terms, order)
         self.random_covariance_ = {name: estimates.covariances[by_name[name]] for name in order}
         self.random_effects_ = {name: estimates.effects[by_name[name]] for name in order}
         self.random_effects_sd_ = {name: estimates.effect_sds[by_name[name]] for name in order}
-        self._random_columns = {name: terms[by_name[name]].columns for name in order}
-        self._working_order = tuple(term.name for term in terms)
         cov_type = "robust" if self.weight_type == "sampling" else self.cov_type
         self.covariance_ = estimates.by_type[cov_type]
         parameters = self._parameter_names()
@@ -316,9 +293,6 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
             n_clusters=estimates.n_clusters if terms else None,
             small_sample=SmallSample(fit) if weights.multiplicity is None and terms else None,
         )
-
-    def _feature_labels(self) -> tuple[str, ...]:
-        return self._parameter_names()[int(self.fit_intercept) :]
 
     def _check(self, estimates: Estimates, terms: list[RandomTerm], notes: FitNotes) -> None:
         """Warn of what a statistician should know before believing the fit."""
@@ -419,11 +393,6 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
             return mean
         return mean, np.sqrt(self._prediction_variance(X, codes))
 
-    def _known_levels(self, groups: Any, n_rows: int) -> dict[str, np.ndarray]:
-        from skdep.mixed.prediction import match_levels
-
-        return match_levels(groups, n_rows, self.levels_)
-
     def _prediction_variance(self, X: np.ndarray, codes: dict[str, np.ndarray] | None) -> np.ndarray:
         design = np.column_stack([np.ones(len(X)), X]) if self.fit_intercept else X
         return prediction_variance(
@@ -460,11 +429,6 @@ class MixedLinear(RegressorMixin, DependentDataEstimator):
         mean = self.predict(X, groups=groups, offset=offset)
         y = numeric_rows(y, len(mean), name="y")
         return float(r2_score(y, mean, sample_weight=check_weights(sample_weight, len(y))))
-
-
-def _least_features(estimator: MixedLinear, groups: Any) -> int:
-    """Return how many features fit asks for: with random effects and an intercept there is a model without any."""
-    return 0 if groups is not None and estimator.fit_intercept else 1
 
 
 def _singular_message(estimates: Estimates, terms: list[RandomTerm]) -> str:

@@ -21,22 +21,16 @@ from typing import Protocol
 
 import numpy as np
 
-from skdep.mixed.boundary import add_direction, echelon, null_directions
+from skdep.mixed.boundary_moves import BoundaryMoves
 from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import Derivatives, State
 from skdep.mixed.parameters import CovarianceParameters
+from skdep.mixed.trust_region import SMALLEST_RADIUS, spectrum, step_within
 
 __all__ = ["UNBOUNDED", "Criterion", "Optimum", "minimise", "without_search"]
 
-# Pivots below this are tried on the boundary.
-_NEAR = 1e-2
-# By how much the criterion may rise there, before the search goes on from there.
-_SMALL_RISE = 1e-2
 # Steps of Fisher's scoring before Newton's.
 _SCORING_STEPS = 2
-# Sizes of the steps that are tried off the boundary.
-_LADDER = (0.03, 0.3, 1.5)
-_SMALLEST_RADIUS = 1e-10
 _SMALLEST_UNIT = 0.1
 # Share of the outcome's variance below which the residual variance is rounding of the cross-products.
 _NO_RESIDUAL = 1e-11
@@ -111,18 +105,11 @@ def minimise(criterion: Criterion, start: Sequence[np.ndarray], *, max_iter: int
         Promised decrease of -2 log L below which the fit has converged.
     """
     search = _Search(criterion, start, max_iter, tol)
-    search.descend()
-    for _ in range(2 * criterion.parameters.n_parameters + 2):
-        if not search.optimum.converged:
-            break
-        search.settle()
-        if not (search.turn_columns() or search.leave_boundary()):
-            break
-        search.descend()
+    search.run()
     return search.optimum
 
 
-class _Search:
+class _Search(BoundaryMoves):
     """The state of one search."""
 
     def __init__(self, criterion: Criterion, start: Sequence[np.ndarray], max_iter: int, tol: float):
@@ -185,11 +172,11 @@ class _Search:
     def _polish(self, move: np.ndarray) -> None:
         """Take the last, tiny step too, without asking for derivatives again: its error is of second order."""
         at = self.optimum
-        trial = self._trial(self.parameters.unpack(self.parameters.pack(at.state.factors) + move))
+        trial = self.trial(self.parameters.unpack(self.parameters.pack(at.state.factors) + move))
         if trial is not None and trial.value <= at.state.value + 1e-13 * max(abs(at.state.value), 1.0):
             at.state = trial
 
-    def _trial(self, factors: Sequence[np.ndarray]) -> State | None:
+    def trial(self, factors: Sequence[np.ndarray]) -> State | None:
         """Evaluate the criterion, where rounding allows that."""
         self.optimum.n_values += 1
         try:
@@ -210,7 +197,7 @@ class _Search:
         gradient = jacobian.T @ self.parameters.sigma_gradient(derivatives.gradients)
         curvature = jacobian.T @ (derivatives.hessian + self.correction) @ jacobian
         curvature += self.parameters.curvature_of_square(derivatives.gradients)
-        values, vectors = _spectrum(curvature * np.outer(scale, scale))
+        values, vectors = spectrum(curvature * np.outer(scale, scale))
         return scale, values, vectors, vectors.T @ (gradient * scale)
 
     def _score(self) -> bool:
@@ -219,14 +206,14 @@ class _Search:
         if at.derivatives.expected is None:
             return False
         gradient = parameters.sigma_gradient(at.derivatives.gradients)
-        values, vectors = _spectrum(at.derivatives.expected)
+        values, vectors = spectrum(at.derivatives.expected)
         factors = parameters.factors_of(
             _sigma(parameters, at.state.factors) - vectors @ ((vectors.T @ gradient) / values)
         )
-        trial = self._trial(factors)
+        trial = self.trial(factors)
         if trial is None or not trial.value < at.state.value:
             return False
-        self._accept(trial)
+        self.accept(trial)
         return True
 
     def _step(self, scale: np.ndarray, values: np.ndarray, vectors: np.ndarray, slopes: np.ndarray) -> bool:
@@ -235,25 +222,25 @@ class _Search:
         position, unit = self.parameters.pack(at.state.factors), float(np.sqrt(len(scale)))
         rounding = 1e-13 * max(abs(at.state.value), 1.0)
         for _ in range(30):
-            move = _within(values, slopes, self.radius * unit)
+            move = step_within(values, slopes, self.radius * unit)
             length = float(np.sqrt(move @ move)) / unit
             promised = float(-slopes @ move - 0.5 * move @ (values * move))
-            trial = self._trial(self.parameters.unpack(position + scale * (vectors @ move)))
+            trial = self.trial(self.parameters.unpack(position + scale * (vectors @ move)))
             gained = -np.inf if trial is None else at.state.value - trial.value
             if trial is not None and gained >= 1e-4 * promised - rounding:
-                self._accept(trial)
+                self.accept(trial)
                 if gained > 0.75 * promised:
                     self.radius = max(self.radius, 2.5 * length)
                 elif gained < 0.25 * promised:
                     self.radius = 0.5 * length
                 return True
             self.radius = 0.25 * min(self.radius, length)
-            if self.radius <= _SMALLEST_RADIUS:
+            if self.radius <= SMALLEST_RADIUS:
                 break
         self.radius = 1.0
         return False
 
-    def _accept(self, trial: State) -> None:
+    def accept(self, trial: State) -> None:
         at = self.optimum
         before = at.state, at.derivatives
         at.state = trial
@@ -276,70 +263,26 @@ class _Search:
         if abs(inner) > 1e-8 * float(np.linalg.norm(rest) * np.linalg.norm(moved)):
             self.correction = self.correction + np.outer(rest, rest) / inner
 
-    def settle(self) -> None:
-        """Move what is next to the boundary onto it, where the criterion cannot tell the difference."""
-        at = self.optimum
-        for term, T in enumerate(at.state.factors):
-            for a in np.flatnonzero((np.abs(np.diag(T)) < _NEAR) & (np.diag(T) != 0.0)):
-                factors = list(at.state.factors)
-                factors[term] = factors[term].copy()
-                factors[term][a, a] = 0.0
-                if len(T) == 1 or self.parameters.diagonal or a == 0:
-                    factors[term][a, : a + 1] = 0.0
-                trial, rise = self._trial(factors), max(self.tol, 1e-12 * abs(at.state.value))
-                if trial is None or trial.value > at.state.value + _SMALL_RISE:
-                    continue
-                if trial.value <= at.state.value + rise:
-                    self._accept(trial)
-                else:
-                    self._search_on_boundary(factors, at.state.value + rise)
+    def sigma_gradients(self) -> list[np.ndarray]:
+        """Return the derivatives by Sigma."""
+        return self.optimum.derivatives.gradients
 
-    def _search_on_boundary(self, factors: Sequence[np.ndarray], most: float) -> None:
-        """Search from a point on the boundary, where the pivot stays; take the end if it is no worse than `most`."""
-        other, at = _Search(self.criterion, factors, self.max_iter, self.tol), self.optimum
+    def forget(self) -> None:
+        """Forget what was learnt: a jump says nothing of second derivatives."""
+        self.correction[:] = 0.0
+        self.radius = 1.0
+
+    def search_from(self, factors: Sequence[np.ndarray]) -> _Search:
+        """Return the end of a search from elsewhere."""
+        other = _Search(self.criterion, factors, self.max_iter, self.tol)
         other.descend()
-        at.n_values += other.optimum.n_values
-        if other.optimum.converged and other.optimum.state.value <= most:
-            at.state, at.derivatives = other.optimum.state, other.optimum.derivatives
-            at.n_steps += other.optimum.n_steps
+        return other
 
-    def turn_columns(self) -> bool:
-        """Turn columns of T so that those of zeros come last, which hides no direction; say whether that is news.
-
-        At T = [[0, 0], [0, r]] the derivative by a covariance vanishes whatever it is in Sigma; at [[0, 0], [r, 0]],
-        the same Sigma, it does not.
-        """
+    def adopt(self, other: _Search) -> None:
+        """Take the end of another search."""
         at = self.optimum
-        if self.parameters.diagonal:
-            return False
-        factors = [echelon(T) for T in at.state.factors]
-        if all(np.array_equal(T, turned) for T, turned in zip(at.state.factors, factors, strict=True)):
-            return False
-        trial = self._trial(factors)
-        if trial is None or trial.value > at.state.value + max(self.tol, 1e-12 * abs(at.state.value)):
-            return False
-        at.state = trial
-        return True
-
-    def leave_boundary(self) -> bool:
-        """Try to leave a singular Sigma; say whether that decreased the criterion."""
-        at = self.optimum
-        for term, T in enumerate(at.state.factors):
-            for direction, slope in null_directions(
-                T, at.derivatives.gradients[term], diagonal=self.parameters.diagonal
-            ):
-                sizes = [1e-3, *_LADDER] if slope < 0 else list(_LADDER)
-                for size in sizes:
-                    factors = list(at.state.factors)
-                    factors[term] = add_direction(T, size * direction, diagonal=self.parameters.diagonal)
-                    trial = self._trial(factors)
-                    if trial is not None and trial.value < at.state.value - max(1e-9, 1e-12 * abs(at.state.value)):
-                        self._accept(trial)
-                        # a jump says nothing of second derivatives
-                        self.correction[:] = 0.0
-                        self.radius = 1.0
-                        return True
-        return False
+        at.state, at.derivatives = other.optimum.state, other.optimum.derivatives
+        at.n_steps += other.optimum.n_steps
 
 
 def _sigma(parameters: CovarianceParameters, factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -351,27 +294,3 @@ def without_search(state: State, parameters: CovarianceParameters, message: str)
     gradients = [np.zeros((q, q)) for q in parameters.sizes]
     none = Derivatives(gradients, np.zeros((parameters.n_parameters,) * 2), True)
     return Optimum(state, none, 0.0, converged=True, message=message, path=[state.value])
-
-
-def _spectrum(curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues by size, none of them next to nothing, and eigenvectors."""
-    values, vectors = np.linalg.eigh(curvature)
-    size = np.abs(values)
-    return np.maximum(size, 1e-10 * max(float(size.max(initial=0.0)), 1e-300)), vectors
-
-
-def _within(values: np.ndarray, slopes: np.ndarray, radius: float) -> np.ndarray:
-    """Return the step -slopes / (values + shift) with the least shift that keeps it within the radius."""
-    move = -slopes / values
-    if np.linalg.norm(move) <= radius:
-        return move
-    # Newton's iteration for 1 / radius = 1 / |step|, which is nearly linear in the shift (Moré and Sorensen 1983)
-    shift = 0.0
-    for _ in range(8):
-        weights = 1.0 / (values + shift)
-        move = -slopes * weights
-        length = float(np.sqrt(move @ move))
-        if length <= 1.01 * radius:
-            break
-        shift += (length / radius - 1.0) * length**2 / float((move * weights) @ move)
-    return move

@@ -24,7 +24,7 @@ from skdep.clusters import encode_factors
 from skdep.mixed.fit import LinearMixedFit
 from skdep.mixed.terms import INTERCEPT
 
-__all__ = ["match_levels", "predicted_effects", "prediction_variance"]
+__all__ = ["match_levels", "predicted_effects", "prediction_variance", "random_columns"]
 
 
 def match_levels(groups: Any, n_rows: int, levels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -70,7 +70,7 @@ def _unlike_labels(name: str, given: Any, fitted: Any) -> str:
     )
 
 
-def _columns(X: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+def random_columns(X: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
     """Return the random-effect columns (n_rows, q) of a term."""
     return np.column_stack([np.ones(len(X)) if number == INTERCEPT else X[:, number] for number in numbers])
 
@@ -85,7 +85,7 @@ def predicted_effects(
     total = np.zeros(len(X))
     for name, level in codes.items():
         known = level >= 0
-        total[known] += np.einsum("na,na->n", _columns(X[known], columns[name]), effects[name][level[known]])
+        total[known] += np.einsum("na,na->n", random_columns(X[known], columns[name]), effects[name][level[known]])
     return total
 
 
@@ -128,7 +128,7 @@ def prediction_variance(
     for k, name in enumerate(order):
         term, level = fit.products.terms[k], codes[name]
         known = level >= 0
-        z = _columns(X, columns[name]) @ term.to_user
+        z = random_columns(X, columns[name]) @ term.to_user
         root = z[~known] @ fit.factors[k]
         unseen[~known] += np.einsum("na,na->n", root, root)
         z[~known] = 0.0

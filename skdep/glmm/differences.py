@@ -1,0 +1,42 @@
+"""Second derivatives by differences of exact gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skdep.glmm.state import Criterion, Gradient, State
+
+__all__ = ["hessian_by_differences"]
+
+# Step in standard errors: a relative error of about its size times the skewness of the likelihood remains.
+_STEP = 2e-5
+
+
+def hessian_by_differences(
+    criterion: Criterion, state: State, gradient: Gradient, approximation: np.ndarray
+) -> np.ndarray:
+    """Return the second derivative (p + K, p + K), symmetric.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        The engine.
+    state : State
+        Where.
+    gradient : Gradient
+        Its derivative there.
+    approximation : ndarray of shape (p + K, p + K)
+        An approximation of the second derivative, from which steps are chosen.
+    """
+    parameters, p = criterion.parameters, len(state.beta)
+    here = gradient.packed(parameters)
+    position = np.concatenate([state.beta, parameters.pack(state.factors)])
+    size = np.sqrt(np.maximum(np.abs(np.diag(approximation)), 1.0))
+    result = np.empty_like(approximation)
+    for k in range(len(position)):
+        moved = position.copy()
+        moved[k] += _STEP / size[k]
+        step = moved[k] - position[k]
+        there = criterion.value(moved[:p], parameters.unpack(moved[p:]), state)
+        result[:, k] = (criterion.gradient(there).packed(parameters) - here) / step
+    return 0.5 * (result + result.T)

@@ -1,0 +1,140 @@
+"""The fit of a logistic mixed model to validated rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skdep.glmm.cumulants import Binomial
+from skdep.glmm.estimates import GlmmEstimates, estimates_of, plain_estimates
+from skdep.glmm.maximise import MOST_DIMENSIONS, Maximum, Settings, maximise_likelihood
+from skdep.glmm.plain import PlainFit, plain_fit
+from skdep.glmm.working import GlmmData, working_rows
+from skdep.mixed.terms import RandomTerm
+from skdep.mixed.weights import RowWeights
+
+__all__ = ["PRIOR_SD", "FittedRows", "fit_binary_rows", "settings_of"]
+
+# Standard deviation of the weak penalty's normal priors, in log odds per standard deviation of a column.
+PRIOR_SD = 2.5
+_PLAIN_TOL, _PLAIN_ITER = 1e-5, 50
+
+
+@dataclass(frozen=True)
+class FittedRows:
+    """A fit, and how it went.
+
+    Parameters
+    ----------
+    estimates : GlmmEstimates
+        The estimates.
+    data : GlmmData
+        The rows in working coordinates.
+    plain : PlainFit
+        The fit without random effects.
+    maximum : Maximum or None
+        Where the marginal likelihood is largest, None without random effects.
+    is_accurate : bool
+        Whether the likelihood was found not to change with more nodes.
+    penalised : bool
+        Whether there is a penalty.
+    """
+
+    estimates: GlmmEstimates
+    data: GlmmData
+    plain: PlainFit
+    maximum: Maximum | None
+    is_accurate: bool
+    penalised: bool
+
+
+def settings_of(n_quadrature: Any, terms: Sequence[RandomTerm]) -> int | None:
+    """Return the number of nodes that is asked for, None for as many as it takes.
+
+    Raises
+    ------
+    ValueError
+        If quadrature is asked for where only Laplace's approximation can be had.
+    """
+    if n_quadrature == "auto":
+        return None if len(terms) == 1 and terms[0].q <= MOST_DIMENSIONS else 1
+    if n_quadrature > 1 and len(terms) > 1:
+        raise ValueError(
+            f"n_quadrature={n_quadrature} needs one grouping factor, groups has {len(terms)}: with several "
+            "the integral does not split into small ones. Use n_quadrature=1, Laplace's approximation, or 'auto'."
+        )
+    if n_quadrature > 1 and terms and terms[0].q > MOST_DIMENSIONS:
+        raise ValueError(
+            f"n_quadrature={n_quadrature} with {terms[0].q} random effects a level takes {n_quadrature}**{terms[0].q} "
+            f"nodes: quadrature is for up to {MOST_DIMENSIONS}. Use n_quadrature=1, Laplace's approximation, or 'auto'."
+        )
+    return int(n_quadrature)
+
+
+def fit_binary_rows(
+    X: np.ndarray,
+    y: np.ndarray,
+    offset: np.ndarray | None,
+    terms: Sequence[RandomTerm],
+    weights: RowWeights,
+    *,
+    outermost: RandomTerm | None,
+    n_quadrature: int | None,
+    diagonal: bool,
+    penalised: bool,
+    fit_intercept: bool,
+    max_iter: int,
+    tol: float,
+) -> FittedRows:
+    """Fit a logistic mixed model.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        Features.
+    y : ndarray of shape (n_rows,)
+        Outcomes 0 and 1.
+    offset : ndarray of shape (n_rows,) or None
+        Known part of the log odds.
+    terms : sequence of RandomTerm
+        Terms, the one with most columns first.
+    weights : RowWeights
+        Weights.
+    outermost : RandomTerm or None
+        The one factor in which all others are nested.
+    n_quadrature : int or None
+        Nodes per dimension, None for as many as it takes.
+    diagonal, penalised, fit_intercept : bool
+        As in the estimator.
+    max_iter : int
+        Most steps.
+    tol : float
+        Tolerance of the decrement.
+    """
+    data = working_rows(
+        X,
+        y,
+        offset,
+        terms,
+        weights,
+        Binomial(),
+        outermost=outermost,
+        fit_intercept=fit_intercept,
+        diagonal=diagonal,
+    )
+    ridge = np.zeros(data.rows.n_fixed)
+    if penalised:
+        ridge[int(fit_intercept) :] = (PRIOR_SD * data.units[int(fit_intercept) :]) ** -2
+    if not terms:
+        plain = plain_fit(data.rows, ridge, max_iter=max_iter, tol=tol)
+        estimates = plain_estimates(data, plain, ridge, X, weights.total)
+        return FittedRows(estimates, data, plain, None, True, penalised)
+    plain = plain_fit(data.rows, ridge, max_iter=_PLAIN_ITER, tol=_PLAIN_TOL)
+    settings = Settings(n_quadrature, diagonal, ridge, PRIOR_SD**-2 if penalised else 0.0, max_iter, tol)
+    maximum = maximise_likelihood(data.rows, plain, data.units, settings)
+    estimates = estimates_of(data, maximum, X, weights.total, tol)
+    is_accurate = maximum.change is not None and maximum.stable
+    return FittedRows(estimates, data, plain, maximum, is_accurate, penalised)

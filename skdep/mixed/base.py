@@ -1,0 +1,69 @@
+"""What the multilevel estimators share: terms from groups, rows of positive weight, known levels."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from skdep.base import DependentDataEstimator
+from skdep.mixed.prediction import match_levels
+from skdep.mixed.terms import INTERCEPT, RandomTerm, make_terms
+
+__all__ = ["MixedEstimator", "kept_rows", "least_features"]
+
+
+class MixedEstimator(DependentDataEstimator):
+    """Base of the multilevel estimators."""
+
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"group_weight": True}
+
+    # set by every fit
+    levels_: dict[str, np.ndarray]
+    n_features_in_: int
+
+    def _terms(self, groups: Any, n_rows: int) -> list[RandomTerm]:
+        """Return the terms of the grouping factors, in their order."""
+        names = getattr(self, "feature_names_in_", None)
+        return make_terms(
+            groups,
+            n_rows,
+            self.random_slopes,
+            random_intercept=self.random_intercept,
+            feature_names=None if names is None else [str(name) for name in names],
+            n_features=self.n_features_in_,
+        )
+
+    def _feature_labels(self) -> tuple[str, ...]:
+        return self._parameter_names()[int(self.fit_intercept) :]
+
+    def _known_levels(self, groups: Any, n_rows: int) -> dict[str, np.ndarray]:
+        """Return the level number of each row by factor, -1 for levels not seen in fit."""
+        return match_levels(groups, n_rows, self.levels_)
+
+    def _store_terms(self, terms: list[RandomTerm], order: list[str]) -> dict[str, int]:
+        """Set what describes the terms; `terms` are in working order, `order` is the user's. Return their numbers."""
+        number = {term.name: k for k, term in enumerate(terms)}
+        names = self._feature_labels()
+        self.levels_ = {name: terms[number[name]].levels for name in order}
+        self._random_columns = {name: terms[number[name]].columns for name in order}
+        self.random_names_ = {
+            name: tuple("Intercept" if c == INTERCEPT else names[c] for c in columns)
+            for name, columns in self._random_columns.items()
+        }
+        self._working_order = tuple(term.name for term in terms)
+        return number
+
+
+def least_features(estimator: Any, groups: Any) -> int:
+    """Return how many features fit asks for: with random effects and an intercept there is a model without any."""
+    return 0 if groups is not None and estimator.fit_intercept else 1
+
+
+def kept_rows(n_rows: int, *weights: np.ndarray | None) -> np.ndarray | None:
+    """Return which rows have positive weights (n_rows,), None where all have."""
+    kept = np.ones(n_rows, dtype=bool)
+    for part in weights:
+        if part is not None:
+            kept &= part > 0
+    return None if kept.all() else kept
