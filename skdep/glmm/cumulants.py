@@ -17,14 +17,14 @@ import numpy as np
 
 __all__ = ["Binomial", "CumulantFunction"]
 
-# exp(700) is finite, and far beyond any linear predictor that leaves digits.
+# exp(700) is finite; beyond, kappa is its argument to all digits.
 _LARGEST = 700.0
 
 
 class CumulantFunction(Protocol):
     """The cumulant function of a family under its canonical link."""
 
-    name: str
+    name: ClassVar[str]
 
     def derivatives(self, eta: np.ndarray, order: int) -> tuple[np.ndarray, ...]:
         """Return kappa, kappa', ... up to that order (1 to 4) at linear predictors, which may be overwritten."""
@@ -51,6 +51,7 @@ class Binomial:
             kappa, kappa', ..., `order` + 1 arrays of the shape of `eta`, each to full relative precision but for
             kappa, whose absolute error is that of rounding at 1.
         """
+        beyond = np.maximum(eta, _LARGEST) - _LARGEST if eta.max(initial=0.0) > _LARGEST else None
         np.minimum(eta, _LARGEST, out=eta)
         np.exp(eta, out=eta)
         one_plus = 1.0 + eta
@@ -64,4 +65,6 @@ class Binomial:
             if order >= 4:
                 result.append(variance * (1.0 - 6.0 * variance))
         np.log(one_plus, out=one_plus)
+        if beyond is not None:
+            one_plus += beyond
         return (one_plus, *result)

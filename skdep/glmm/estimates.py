@@ -244,7 +244,7 @@ def _signs(parameters: CovarianceParameters, factors: list[np.ndarray], n_fixed:
 def _on_boundary(parameters: CovarianceParameters, factors: list[np.ndarray], n_fixed: int) -> np.ndarray:
     """Say which parameters belong to columns of zeros: the criterion is even in them, others do not see them."""
     columns = zip(factors, parameters.columns, strict=True)
-    return np.concatenate([np.zeros(n_fixed, dtype=bool), *[~T.any(axis=0)[at] for T, at in columns]])
+    return np.concatenate([np.zeros(n_fixed, dtype=bool), *[(T == 0.0).all(axis=0)[at] for T, at in columns]])
 
 
 def _inverse(hessian: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -257,7 +257,7 @@ def _inverse(hessian: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, boo
     matrix = hessian[np.ix_(kept, kept)]
     scale = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
     values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
-    flat = values < _FLAT * max(float(values.max(initial=0.0)), 1e-300)
+    flat = np.asarray(values < _FLAT * max(float(values.max(initial=0.0)), 1e-300))
     vectors = vectors / scale[:, None]
     inverse = (vectors[:, ~flat] / values[~flat]) @ vectors[:, ~flat].T
     if flat.any():

@@ -137,9 +137,9 @@ class MixedLogit(ClassifierMixin, MixedEstimator):
     >>> ohio = load_ohio()
     >>> model = MixedLogit().fit(ohio.data, ohio.target, groups=ohio.groups)
     >>> model.coef_.round(3), model.n_quadrature_
-    (array([[-0.179,  0.399]]), 25)
+    (array([[-0.176,  0.399]]), 25)
     >>> model.predict_proba(ohio.data[:1]).round(3)
-    array([[0.841, 0.159]])
+    array([[0.838, 0.162]])
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

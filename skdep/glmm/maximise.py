@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from skdep._threads import one_blas_thread
 from skdep.glmm.one_factor import OneFactorLaplace
 from skdep.glmm.penalty import Penalised
 from skdep.glmm.plain import PlainFit
@@ -24,13 +26,15 @@ __all__ = ["MOST_DIMENSIONS", "Maximum", "Settings", "make_criterion", "maximise
 # Effects of a level up to which quadrature is feasible.
 MOST_DIMENSIONS = 3
 # Nodes per dimension that are tried one after the other.
-_LADDERS = {1: (1, 5, 9, 15, 25, 41, 61), 2: (1, 5, 7, 11, 15, 21), 3: (1, 3, 5, 7, 9)}
+_LADDERS = {1: (1, 5, 9, 15, 25, 41, 61), 2: (1, 5, 7, 11, 15, 21, 31), 3: (1, 3, 5, 7, 9, 13)}
 # Change of the log-likelihood with more nodes that counts as none.
-_STABLE = 1e-3
+_STABLE = 2e-3
 # Levels from which a search begins at the estimate of a fraction of them.
 _MANY_LEVELS, _FRACTION = 2000, 8
 # Tolerance of searches that only find a start.
 _ROUGH = 1e-2
+# Effects of all factors but the first from which products are large enough for threads.
+_LARGE_TAIL = 2000
 
 
 @dataclass(frozen=True)
@@ -145,15 +149,23 @@ def maximise_likelihood(rows: GlmmRows, plain: PlainFit, units: np.ndarray, sett
         beta, factors = _estimate_of_fraction(rows, units, settings, beta, factors)
     start = _regular_start(first, beta, factors)
     if n_nodes == 1:
-        search = JointSearch(first, start, units, max_iter=settings.max_iter, tol=settings.tol)
-        search.run()
-        return Maximum(first, search.optimum, start, 1)
+        return _searched(first, start, units, settings)
     if n_nodes is None:
         return _with_enough_nodes(rows, units, settings, first, start)
     rough = JointSearch(first, start, units, max_iter=settings.max_iter, tol=_ROUGH)
     if rows.terms[0].n_levels < _MANY_LEVELS:
         rough.descend()
     return _refined(rows, units, settings, n_nodes, first, rough.optimum.state, start, rough.optimum)
+
+
+def _searched(criterion: Criterion, start: State, units: np.ndarray, settings: Settings) -> Maximum:
+    """Search with Laplace's approximation."""
+    # the many small products of crossed factors stall when the linear algebra library splits each over threads
+    is_small = len(start.factors) > 1 and sum(u.size for u in start.modes[1:]) < _LARGE_TAIL
+    with one_blas_thread() if is_small else nullcontext():
+        search = JointSearch(criterion, start, units, max_iter=settings.max_iter, tol=settings.tol)
+        search.run()
+    return Maximum(criterion, search.optimum, start, 1)
 
 
 def _refined(
@@ -212,7 +224,8 @@ def _enough(
         criterion = make_criterion(rows, settings, ladder[place], laplace=_engine(first))
         return criterion.value(at.beta, at.factors, at).value
 
-    before, change = value(position), np.inf
+    before = value(position)
+    change = abs(before - value(position - 1)) if position == len(ladder) - 1 else np.inf
     while position < len(ladder) - 1:
         after = value(position + 1)
         change = abs(after - before)

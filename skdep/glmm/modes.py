@@ -24,7 +24,7 @@ __all__ = ["LevelData", "Modes", "find_modes", "solve_factored", "solve_lower", 
 _MOST_STEPS = 100
 # A step whose decrement (g'M^-1 g)^(1/2) is below this squares the error to rounding.
 _LAST = 1e-6
-# Below this decrement, in standard deviations of the effects, full steps cannot fail.
+# Full steps from and to decrements below this, in standard deviations of the effects, are safe.
 _SHORT = 0.1
 _MOST_HALVINGS = 40
 
@@ -184,7 +184,8 @@ def find_modes(data: LevelData, fixed: np.ndarray, T: np.ndarray, start: np.ndar
             end = _Point(data, fixed, T, point.u + point.step, 4)
             return Modes(end.u, end.root, end.residual_sums, end.precision, end.psi(data), end.cumulants)
         full = _Point(data, fixed, T, point.u + point.step, 2)
-        point = full if largest <= _SHORT**2 else _halved(data, fixed, T, point, full)
+        is_safe = largest <= _SHORT**2 and bool((full.squared_decrement <= _SHORT**2).all())
+        point = full if is_safe else _halved(data, fixed, T, point, full)
     raise np.linalg.LinAlgError("the modes of the random effects were not found")
 
 

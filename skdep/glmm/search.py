@@ -94,6 +94,7 @@ class JointSearch(BoundaryMoves):
         n_params = len(units) + self.parameters.n_parameters
         self.radius, self.correction = 1.0, np.zeros((n_params, n_params))
         self._differenced: np.ndarray | None = None
+        self._differenced_at = np.zeros(0)
         gradient = criterion.gradient(start)
         self.optimum = JointOptimum(start, gradient, self.correction, False, path=[start.value])
         self._differentiate()
@@ -257,7 +258,5 @@ class JointSearch(BoundaryMoves):
         at, end = self.optimum, other.optimum
         at.state, at.gradient, at.hessian, at.exact = end.state, end.gradient, end.hessian, end.exact
         at.n_steps += end.n_steps
-        self._differenced = other._differenced
-        if other._differenced is not None:
-            self._differenced_at = other._differenced_at
+        self._differenced, self._differenced_at = other._differenced, other._differenced_at
         self.forget()

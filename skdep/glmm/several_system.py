@@ -20,9 +20,8 @@ from scipy import linalg, sparse
 from skdep.glmm.links import Filled, LinkPattern, make_links
 from skdep.glmm.weighted_products import Cells, TermRows
 from skdep.mixed.components import Components
-from skdep.mixed.several_factors import _check_memory
 from skdep.mixed.small_matrices import lower_factor, solve_lower
-from skdep.mixed.tail_layout import TailLayout, lay_out
+from skdep.mixed.tail_layout import TailLayout, check_memory, lay_out
 
 __all__ = ["InverseBlocks", "SeveralPlan", "SeveralSystem"]
 
@@ -44,7 +43,7 @@ class SeveralPlan:
         self.cells = {(b, c): Cells(terms[b], terms[c]) for b in range(n_terms) for c in range(b + 1, n_terms)}
         levels, columns = self._entries()
         self.layout = self._lay_out(levels, columns)
-        _check_memory(self.layout)
+        check_memory(self.layout)
         self.links = make_links(LinkPattern(levels, columns, self.first.n_levels, self.first.q, self.layout))
         self.diagonal, self.padding = self.layout.diagonal(), self.layout.padding()
         self.own_places = [self._own_places(b) for b in range(1, n_terms)]

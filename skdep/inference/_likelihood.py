@@ -49,7 +49,8 @@ class LikelihoodFit:
     clustered : bool
         Whether groups were given.
     approximation : object
-        Settings of the quadrature, where the likelihood is an integral; fits with other settings do not compare.
+        How the likelihood was computed, where it is an integral: the number of quadrature nodes, or "integral" if it is
+        known not to change with more; fits with other settings do not compare.
     model : LinearMixedFit or None
         Cross-products and parameters, where the fit has them.
     order : tuple of str
@@ -127,6 +128,8 @@ def likelihood_fit(est: Any) -> LikelihoodFit:
         )
     fitted = inner._inference
     model = getattr(inner, "_model", None)
+    if not hasattr(model, "products"):
+        model = None  # an integral is not made of cross-products
     random = dict(getattr(inner, "random_names_", {}))
     return LikelihoodFit(
         kind=kind,
@@ -143,7 +146,7 @@ def likelihood_fit(est: Any) -> LikelihoodFit:
         singular=bool(getattr(inner, "singular_", False)),
         converged=bool(inner.converged_),
         clustered=fitted.n_clusters is not None,
-        approximation=getattr(inner, "n_quadrature_", None) if random else None,
+        approximation=getattr(inner, "_approximation", None) if random else None,
         model=model,
         order=tuple(getattr(inner, "_working_order", ())),
     )
@@ -167,8 +170,8 @@ def check_same_data(fits: list[LikelihoodFit]) -> None:
     settings = {fit.approximation for fit in fits if fit.approximation is not None}
     if len(settings) > 1:
         raise ValueError(
-            f"The likelihoods are approximated by different numbers of quadrature nodes, {sorted(map(str, settings))}: "
-            "give all fits the same n_quadrature."
+            f"The likelihoods are approximated by different numbers of quadrature nodes, {sorted(map(str, settings))} "
+            "('integral' stands for as many as it takes): give all fits the same n_quadrature."
         )
 
 

@@ -31,12 +31,10 @@ from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.schur import make_schur
 from skdep.mixed.several_information import several_information
 from skdep.mixed.small_matrices import block_diagonal, stack_product
-from skdep.mixed.tail_layout import TailLayout, lay_out, sparse_blocks
+from skdep.mixed.tail_layout import check_memory, lay_out, sparse_blocks
 
 __all__ = ["SeveralFactors"]
 
-# Floats of the tail above which its matrices, of which a fit holds about five, do not fit into memory.
-_MOST_FLOATS = 400_000_000
 # Below this an evaluation takes some tens of milliseconds at most.
 _CHEAP_FLOATS = 2_000_000
 # Up to so many random effects exact second derivatives take a few milliseconds.
@@ -65,7 +63,7 @@ class SeveralFactors:
         self.links = sparse.hstack([products.between[0, b] for b in range(1, n_terms)], format="csr")
         self.within = self._within_tail()
         self.layout = lay_out(self.links, self.within)
-        _check_memory(self.layout)
+        check_memory(self.layout)
         self.is_cheap = self.layout.n_floats < _CHEAP_FLOATS
         self.schur = make_schur(self.links, self.first.q, self.layout)
         self.links_t = self.links.T.tocsr()
@@ -394,18 +392,6 @@ class SeveralFactors:
         if "inverse" not in state.work:
             state.work["inverse"] = state.work["components"].inverse()
         return self._congruence_back(state.work["inverse"], state.work["lambda"])
-
-
-def _check_memory(layout: TailLayout) -> None:
-    """Raise if the levels of the later factors are too many for dense matrices."""
-    if layout.n_floats <= _MOST_FLOATS:
-        return
-    largest = max(bucket.size for bucket in layout.buckets)
-    raise ValueError(
-        f"The factors are crossed in a way that connects {largest} effects of all factors but the largest; that takes "
-        f"dense matrices of {8e-9 * layout.n_floats:.0f} GB, more than the {8e-9 * _MOST_FLOATS:.0f} GB that are "
-        "feasible. Leave a factor out, merge rare levels, or fit a part of the data."
-    )
 
 
 def _is_regular(T: np.ndarray) -> bool:

@@ -15,8 +15,10 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-__all__ = ["Bucket", "TailLayout", "lay_out"]
+__all__ = ["Bucket", "TailLayout", "check_memory", "lay_out", "sparse_blocks"]
 
+# Floats of the tail above which its matrices, of which a fit holds about five, do not fit into memory.
+_MOST_FLOATS = 400_000_000
 # Sizes to which small components are padded; larger ones are padded to multiples of a quarter of their power of two.
 _SMALL_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
@@ -161,3 +163,15 @@ def _entries(bucket: Bucket, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
     columns = np.broadcast_to(bucket.columns[:, None, :], values.shape)
     real = (rows >= 0) & (columns >= 0)
     return rows[real], columns[real], values[real]
+
+
+def check_memory(layout: TailLayout) -> None:
+    """Raise if the levels of the later factors are too many for dense matrices."""
+    if layout.n_floats <= _MOST_FLOATS:
+        return
+    largest = max(bucket.size for bucket in layout.buckets)
+    raise ValueError(
+        f"The factors are crossed in a way that connects {largest} effects of all factors but the largest; that takes "
+        f"dense matrices of {8e-9 * layout.n_floats:.0f} GB, more than the {8e-9 * _MOST_FLOATS:.0f} GB that are "
+        "feasible. Leave a factor out, merge rare levels, or fit a part of the data."
+    )
