@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from skdep.glmm.working import GlmmData
 from skdep.mixed.boundary import BOUNDARY
 from skdep.mixed.fit import OptimizationSummary, canonical
 from skdep.mixed.parameters import CovarianceParameters
-from skdep.mixed.terms import INTERCEPT
+from skdep.mixed.robust import is_nested_in
+from skdep.mixed.terms import INTERCEPT, RandomTerm
 
 __all__ = ["GlmmEstimates", "GlmmFit", "estimates_of", "plain_estimates"]
 
@@ -52,6 +54,8 @@ class GlmmFit:
         Mean of z z' over observations by factor, in the user's columns.
     feature_covariance : ndarray of shape (n_features, n_features)
         Covariance of the features over observations.
+    outer_factors : dict of str to tuple of str
+        By factor, the factors with fewer levels in which it is nested.
     converged : bool
         Whether the search converged.
     optimization : OptimizationSummary
@@ -70,6 +74,7 @@ class GlmmFit:
     loglik: float
     term_moments: dict[str, np.ndarray]
     feature_covariance: np.ndarray
+    outer_factors: dict[str, tuple[str, ...]]
     converged: bool
     optimization: OptimizationSummary
 
@@ -136,13 +141,14 @@ def estimates_of(
     hessian = optimum.hessian * np.outer(signs, signs)
     inverse, is_flat = _inverse(hessian, _on_boundary(parameters, factors, len(state.beta)))
     move = linalg.block_diag(back, np.eye(parameters.n_parameters))
-    covariance = _symmetric(move @ inverse @ move.T)
+    covariance = _moved(move, inverse)
     robust, n_clusters = None, 0
     if data.clusters is not None:
         n_clusters = int(data.clusters.max()) + 1
         scores = criterion.scores(state, data.clusters, n_clusters) * signs
-        middle = inverse @ (scores.T @ scores) @ inverse
-        robust = _symmetric(move @ middle @ move.T) if n_clusters > 1 else np.full_like(covariance, np.nan)
+        middle = np.nan_to_num(inverse) @ (scores.T @ scores) @ np.nan_to_num(inverse)
+        middle[np.isnan(inverse)] = np.nan
+        robust = _moved(move, middle) if n_clusters > 1 else np.full_like(covariance, np.nan)
     value = state.value - _penalty(criterion, state)
     fit = GlmmFit(
         parameters=parameters,
@@ -157,6 +163,7 @@ def estimates_of(
         loglik=-value,
         term_moments=_term_moments(data, X, weights),
         feature_covariance=_feature_covariance(X, weights),
+        outer_factors=_outer_factors(data.terms),
         converged=optimum.converged,
         optimization=OptimizationSummary(
             tuple(maximum.start.factors),
@@ -225,6 +232,7 @@ def plain_estimates(
         -value,
         {},
         _feature_covariance(X, weights),
+        {},
         plain.converged,
         summary,
     )
@@ -268,6 +276,16 @@ def _inverse(hessian: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, boo
     return result, bool(flat.any())
 
 
+def _moved(move: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return A M A', NaN only in rows that are made of parameters whose variance is NaN."""
+    unknown = np.isnan(np.diag(matrix))
+    result = _symmetric(move @ np.nan_to_num(matrix) @ move.T)
+    lost = (np.abs(move[:, unknown]) > 0.0).any(axis=1)
+    result[lost] = np.nan
+    result[:, lost] = np.nan
+    return result
+
+
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
     return 0.5 * (matrix + matrix.T)
 
@@ -287,6 +305,14 @@ def _term_moments(data: GlmmData, X: np.ndarray, weights: np.ndarray | None) -> 
         total = float(len(X)) if weights is None else float(weights.sum())
         result[term.name] = np.dot(Z.T, Z if weights is None else Z * weights[:, None]) / total
     return result
+
+
+def _outer_factors(terms: Sequence[RandomTerm]) -> dict[str, tuple[str, ...]]:
+    """Return by factor those with fewer levels in which it is nested."""
+    return {
+        term.name: tuple(o.name for o in terms if o.n_levels < term.n_levels and is_nested_in(term, o))
+        for term in terms
+    }
 
 
 def _feature_covariance(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

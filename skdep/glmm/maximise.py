@@ -33,6 +33,8 @@ _STABLE = 2e-3
 _MANY_LEVELS, _FRACTION = 2000, 8
 # Tolerance of searches that only find a start.
 _ROUGH = 1e-2
+# Standard deviation of effects, in log odds, from which Laplace's approximation may have led astray.
+_FAR_OUT = 4.0
 # Effects of all factors but the first from which products are large enough for threads.
 _LARGE_TAIL = 2000
 
@@ -149,90 +151,94 @@ def maximise_likelihood(rows: GlmmRows, plain: PlainFit, units: np.ndarray, sett
         beta, factors = _estimate_of_fraction(rows, units, settings, beta, factors)
     start = _regular_start(first, beta, factors)
     if n_nodes == 1:
-        return _searched(first, start, units, settings)
-    if n_nodes is None:
-        return _with_enough_nodes(rows, units, settings, first, start)
-    rough = JointSearch(first, start, units, max_iter=settings.max_iter, tol=_ROUGH)
-    if rows.terms[0].n_levels < _MANY_LEVELS:
-        rough.descend()
-    return _refined(rows, units, settings, n_nodes, first, rough.optimum.state, start, rough.optimum)
+        return Maximum(first, _laplace_optimum(first, start, units, settings), start, 1)
+    return _Refinement(rows, units, settings, first, start).maximum(n_nodes)
 
 
-def _searched(criterion: Criterion, start: State, units: np.ndarray, settings: Settings) -> Maximum:
+def _laplace_optimum(criterion: Criterion, start: State, units: np.ndarray, settings: Settings) -> JointOptimum:
     """Search with Laplace's approximation."""
     # the many small products of crossed factors stall when the linear algebra library splits each over threads
     is_small = len(start.factors) > 1 and sum(u.size for u in start.modes[1:]) < _LARGE_TAIL
     with one_blas_thread() if is_small else nullcontext():
         search = JointSearch(criterion, start, units, max_iter=settings.max_iter, tol=settings.tol)
         search.run()
-    return Maximum(criterion, search.optimum, start, 1)
+    return search.optimum
 
 
-def _refined(
-    rows: GlmmRows,
-    units: np.ndarray,
-    settings: Settings,
-    n_nodes: int,
-    first: Criterion,
-    at: State,
-    start: State,
-    before: JointOptimum,
-) -> Maximum:
-    """Search with more nodes from where a search with fewer ended."""
-    criterion = make_criterion(rows, settings, n_nodes, laplace=_engine(first))
-    begin = criterion.value(at.beta, at.factors, at)
-    search = JointSearch(criterion, begin, units, max_iter=settings.max_iter, tol=settings.tol)
-    search.run()
-    search.optimum.n_steps += before.n_steps
-    search.optimum.n_values += before.n_values
-    return Maximum(criterion, search.optimum, start, n_nodes)
+@dataclass(frozen=True)
+class _Refinement:
+    """Quadrature with one factor, from where Laplace's approximation leads."""
 
+    rows: GlmmRows
+    units: np.ndarray
+    settings: Settings
+    first: Criterion
+    start: State
 
-def _with_enough_nodes(
-    rows: GlmmRows, units: np.ndarray, settings: Settings, first: Criterion, start: State
-) -> Maximum:
-    """Add nodes until the log-likelihood at the estimates does not change."""
-    search = JointSearch(first, start, units, max_iter=settings.max_iter, tol=settings.tol)
-    search.run()
-    found = Maximum(first, search.optimum, start, 1)
-    q = rows.terms[0].q
-    if q > MOST_DIMENSIONS or not found.optimum.converged:
-        return found
-    ladder = _LADDERS[q]
-    # away from the maximum, where the search goes on anyway, a rough look is enough
-    position, change = _enough(rows, settings, first, found.optimum.state, ladder, 0, _ROUGH)
-    if position == 0 and change > _STABLE:
-        position = 1
-    while ladder[position] != found.n_nodes:
-        found = _refined(rows, units, settings, ladder[position], first, found.optimum.state, start, found.optimum)
-        position, change = _enough(rows, settings, first, found.optimum.state, ladder, position, _STABLE)
-    return replace(found, change=change, stable=change <= _STABLE)
+    def maximum(self, n_nodes: int | None) -> Maximum:
+        """Return the maximum with that many nodes per dimension, or as many as it takes."""
+        if n_nodes is None:
+            return self._with_enough_nodes()
+        rough = JointSearch(self.first, self.start, self.units, max_iter=self.settings.max_iter, tol=_ROUGH)
+        if self.rows.terms[0].n_levels < _MANY_LEVELS:
+            rough.descend()
+        return Maximum(self._criterion(n_nodes), self._refined(n_nodes, rough.optimum), self.start, n_nodes)
 
+    def _criterion(self, n_nodes: int) -> Criterion:
+        return make_criterion(self.rows, self.settings, n_nodes, laplace=_engine(self.first))
 
-def _enough(
-    rows: GlmmRows,
-    settings: Settings,
-    first: Criterion,
-    at: State,
-    ladder: Sequence[int],
-    position: int,
-    most: float,
-) -> tuple[int, float]:
-    """Return the first place of the ladder, from `position` on, after which the log-likelihood changes by less."""
+    def _refined(self, n_nodes: int, before: JointOptimum) -> JointOptimum:
+        """Search from where a search with fewer nodes ended; where that is far out, from the first start too."""
+        found = self._search(n_nodes, before.state)
+        found.n_steps += before.n_steps
+        found.n_values += before.n_values
+        if found.converged and max(float(np.abs(T).max()) for T in before.state.factors) < _FAR_OUT:
+            return found
+        other = self._search(n_nodes, self.start)
+        other.n_steps += found.n_steps
+        other.n_values += found.n_values
+        is_better = other.converged and (not found.converged or other.state.value < found.state.value)
+        return other if is_better else found
 
-    def value(place: int) -> float:
-        criterion = make_criterion(rows, settings, ladder[place], laplace=_engine(first))
-        return criterion.value(at.beta, at.factors, at).value
+    def _search(self, n_nodes: int, at: State) -> JointOptimum:
+        criterion, settings = self._criterion(n_nodes), self.settings
+        begin = criterion.value(at.beta, at.factors, at)
+        search = JointSearch(criterion, begin, self.units, max_iter=settings.max_iter, tol=settings.tol)
+        search.run()
+        return search.optimum
 
-    before = value(position)
-    change = abs(before - value(position - 1)) if position == len(ladder) - 1 else np.inf
-    while position < len(ladder) - 1:
-        after = value(position + 1)
-        change = abs(after - before)
-        if change <= most:
-            return position, change
-        before, position = after, position + 1
-    return position, change
+    def _with_enough_nodes(self) -> Maximum:
+        """Add nodes until the log-likelihood at the estimates does not change."""
+        found, n_nodes = _laplace_optimum(self.first, self.start, self.units, self.settings), 1
+        ladder = _LADDERS[self.rows.terms[0].q]
+        # away from the maximum, where the search goes on anyway, a rough look is enough
+        position, change = self._enough(found.state, ladder, 0, _ROUGH)
+        if position == 0 and (change > _STABLE or not found.converged):
+            position = 1
+        while ladder[position] != n_nodes:
+            n_nodes = ladder[position]
+            found = self._refined(n_nodes, found)
+            if not found.converged:
+                break
+            position, change = self._enough(found.state, ladder, position, _STABLE)
+        is_stable = change <= _STABLE or not found.converged
+        return Maximum(self._criterion(n_nodes), found, self.start, n_nodes, change, is_stable)
+
+    def _enough(self, at: State, ladder: Sequence[int], position: int, most: float) -> tuple[int, float]:
+        """Return the first place of the ladder, from `position` on, after which the log-likelihood changes by less."""
+
+        def value(place: int) -> float:
+            return self._criterion(ladder[place]).value(at.beta, at.factors, at).value
+
+        before = value(position)
+        change = abs(before - value(position - 1)) if position == len(ladder) - 1 else np.inf
+        while position < len(ladder) - 1:
+            after = value(position + 1)
+            change = abs(after - before)
+            if change <= most:
+                break
+            before, position = after, position + 1
+        return position, change
 
 
 def _regular_start(criterion: Criterion, beta: np.ndarray, factors: list[np.ndarray]) -> State:

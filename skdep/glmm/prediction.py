@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from skdep.inference._normal_mean import logistic_normal_mean
+from skdep._normal_mean import logistic_normal_mean
 from skdep.mixed.prediction import predicted_effects, random_columns
 
 __all__ = ["log_odds_of", "marginal_probabilities", "predictor_moments"]

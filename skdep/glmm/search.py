@@ -31,6 +31,10 @@ _LARGEST_EFFECT = 100.0
 _SMALLEST_UNIT = 0.1
 # Squared distance, in standard errors, from where second derivatives were differenced that asks for new ones.
 _FAR = 1e-4
+# Squared length of a step, in standard errors, below which the change of the gradient is rounding.
+_ROUNDING = 1e-10
+# Steps with an approximate second derivative after which differences are worth their time.
+_MANY_STEPS = 10
 
 
 @dataclass
@@ -95,6 +99,7 @@ class JointSearch(BoundaryMoves):
         self.radius, self.correction = 1.0, np.zeros((n_params, n_params))
         self._differenced: np.ndarray | None = None
         self._differenced_at = np.zeros(0)
+        self._n_approximate = 0
         gradient = criterion.gradient(start)
         self.optimum = JointOptimum(start, gradient, self.correction, False, path=[start.value])
         self._differentiate()
@@ -112,6 +117,15 @@ class JointSearch(BoundaryMoves):
     def position(self, state: State) -> np.ndarray:
         """Return the parameters (p + K,) of a state."""
         return np.concatenate([state.beta, self.parameters.pack(state.factors)])
+
+    def run(self) -> None:
+        """Search, and see to it that the second derivative is that at the end."""
+        super().run()
+        at = self.optimum
+        if at.converged and not at.exact:
+            self._difference()
+            if self._differenced is not None:
+                at.hessian = self._differenced
 
     def descend(self) -> None:
         """Step until converged, or the steps are used up."""
@@ -131,6 +145,8 @@ class JointSearch(BoundaryMoves):
                 return
             if at.n_steps >= self.max_iter:
                 return
+            if self._n_approximate >= _MANY_STEPS and self._difference():
+                continue
             if not self._step(scale, values, vectors, slopes):
                 if self._difference():
                     continue
@@ -145,12 +161,14 @@ class JointSearch(BoundaryMoves):
         if at.exact:
             return False
         if self._differenced is not None:
-            moved = self.position(at.state) - self._differenced_at
-            if float(moved @ self._differenced @ moved) <= _FAR:
+            values, vectors = spectrum(self._differenced)
+            moved = vectors.T @ (self.position(at.state) - self._differenced_at)
+            if float(moved @ (values * moved)) <= _FAR:
                 return False
         self._differenced = hessian_by_differences(self.criterion, at.state, at.gradient, at.hessian)
         self._differenced_at = self.position(at.state)
         at.n_values += len(self._differenced)
+        self._n_approximate = 0
         self.forget()
         self._differentiate()
         return True
@@ -220,6 +238,7 @@ class JointSearch(BoundaryMoves):
         before = self.position(at.state), at.gradient.packed(self.parameters), at.hessian
         at.state, at.gradient = trial, self.criterion.gradient(trial)
         at.n_steps += 1
+        self._n_approximate += not at.exact
         at.path.append(trial.value)
         self._differentiate()
         if not at.exact:
@@ -232,7 +251,8 @@ class JointSearch(BoundaryMoves):
         middle = 0.5 * (at.hessian + hessian)
         rest = at.gradient.packed(self.parameters) - gradient - middle @ moved
         inner = float(rest @ moved)
-        if abs(inner) > 1e-8 * float(np.linalg.norm(rest) * np.linalg.norm(moved)):
+        size = float(np.linalg.norm(rest) * np.linalg.norm(moved))
+        if abs(float(moved @ middle @ moved)) > _ROUNDING and abs(inner) > 1e-8 * size:
             update = np.outer(rest, rest) / inner
             self.correction += update
             at.hessian = at.hessian + update

@@ -1,8 +1,9 @@
 r"""Variances on one footing: what each factor, the residual and the fixed part contribute to that of an outcome.
 
 Effects with covariance matrix Sigma contribute z'Sigma z to the variance of a row, which depends on the row where
-slopes vary; its mean over rows is tr(Sigma M), M the mean of z z'. M, and the variance of the fixed part, come from the
-cross-products of the fit: no data are needed.
+slopes vary; its mean over rows is tr(Sigma M), M the mean of z z'. M, and the variance of the fixed part, come from
+what the fit keeps: cross-products of a linear model, means of products of columns of a logistic one. No data are
+needed.
 """
 
 from __future__ import annotations
@@ -55,13 +56,17 @@ def random_effects_model(est: Any) -> Any:
 
 def variance_shares(inner: Any) -> Shares:
     """Return the variances of a fitted mixed model."""
+    if is_classifier(inner):
+        moments = inner._model.term_moments
+        sums = {name: np.sum(sigma * moments[name]) for name, sigma in inner.random_covariance_.items()}
+        return Shares({name: float(value) for name, value in sums.items()}, _LOGISTIC_VARIANCE)
     products: CrossProducts = inner._model.products
     factors = {}
     for name, covariance in inner.random_covariance_.items():
         k = inner._working_order.index(name)
         root = np.linalg.inv(products.terms[k].to_user)
         factors[name] = float(np.sum((root @ covariance @ root.T) * _mean_outer_product(products, k)))
-    return Shares(factors, _LOGISTIC_VARIANCE if is_classifier(inner) else float(inner.sigma2_))
+    return Shares(factors, float(inner.sigma2_))
 
 
 def _mean_outer_product(products: CrossProducts, k: int) -> np.ndarray:
@@ -84,6 +89,10 @@ def _level_weights(products: CrossProducts, k: int) -> np.ndarray | None:
 
 def nested_factors(inner: Any) -> dict[str, tuple[str, ...]]:
     """Return by factor those within whose levels its levels lie: each level together with one level of theirs only."""
+    if len(inner.random_covariance_) < 2:
+        return dict.fromkeys(inner.random_covariance_, ())
+    if is_classifier(inner):
+        return dict(inner._model.outer_factors)
     products, order = inner._model.products, inner._working_order
     outer: dict[str, tuple[str, ...]] = {name: () for name in inner.random_covariance_}
     for (b, c), matrix in products.between.items():
@@ -98,6 +107,17 @@ def nested_factors(inner: Any) -> dict[str, tuple[str, ...]]:
 
 def fixed_variance(inner: Any) -> float:
     """Return the variance over rows of the fixed part of the linear predictor, offset left out; denominator n - 1."""
+    fitted = inner._inference
+    if is_classifier(inner):
+        slopes = fitted.estimate[int(inner.fit_intercept) :]
+        variance = float(slopes @ inner._model.feature_covariance @ slopes)
+    else:
+        variance = _linear_fixed_variance(inner)
+    return max(variance, 0.0) * fitted.n_obs / max(fitted.n_obs - 1.0, 1.0)
+
+
+def _linear_fixed_variance(inner: Any) -> float:
+    """Return the mean square about the mean of the fixed part of a linear mixed model."""
     model, fitted, split = inner._model, inner._inference, int(inner.fit_intercept)
     p = model.products.n_params
     gram = model.products.gram[split:p, split:p]
@@ -111,5 +131,4 @@ def fixed_variance(inner: Any) -> float:
     else:
         weight = fitted.data.total
         mean = float(fitted.data.features[:, 0] @ fitted.estimate)
-    variance = float(slopes @ gram @ slopes) / weight - mean**2
-    return max(variance, 0.0) * fitted.n_obs / max(fitted.n_obs - 1.0, 1.0)
+    return float(slopes @ gram @ slopes) / weight - mean**2

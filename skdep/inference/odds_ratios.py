@@ -32,12 +32,22 @@ def odds_ratios(est: Any, *, level: float = 0.95, cov_type: str | None = None, d
     Table
         A DataFrame with the columns of `coef_table`. ``estimate`` is the odds ratio (for the intercept the odds at
         zero), ``std_error`` its standard error by the delta method; test and interval are those of the coefficient, the
-        interval exponentiated.
+        interval exponentiated. Over the index of a mixed model's table stands ``cluster-specific``.
 
     Raises
     ------
     TypeError
         If the link is not the logit.
+
+    See Also
+    --------
+    marginal_effects : Effects on the probability.
+    population_average : Coefficients of a mixed model, averaged over its random effects.
+
+    Notes
+    -----
+    Odds ratios of a logistic mixed model are **cluster-specific**: they compare rows of the same cluster, or of
+    clusters with the same random effects. Those between rows of the population at large are nearer to one.
 
     Examples
     --------
@@ -61,4 +71,6 @@ def odds_ratios(est: Any, *, level: float = 0.95, cov_type: str | None = None, d
     table["std_error"] = ratio * table["std_error"]
     table["estimate"] = ratio
     table[["conf_low", "conf_high"]] = np.exp(table[["conf_low", "conf_high"]])
+    if getattr(inner, "random_covariance_", None):
+        table.columns.name = "cluster-specific"
     return table

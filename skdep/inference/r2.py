@@ -77,7 +77,8 @@ def r2(est: Any) -> R2Result:
         marginal = s_f / (s_f + s_b + sigma2),   conditional = (s_f + s_b) / (s_f + s_b + sigma2).
 
     Where slopes vary, s_b is averaged over rows [2]_. In a logistic model sigma2 is pi^2 / 3, the variance of the
-    latent outcome. It is not a measure of prediction: for that see `sklearn.model_selection.cross_val_score`.
+    latent outcome [1]_: the theoretical, or latent, kind of other programs. It is not a measure of prediction: for that
+    see `sklearn.model_selection.cross_val_score`.
 
     References
     ----------

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
+from sklearn.base import is_classifier
 
 from skdep.inference._shares import nested_factors, random_effects_model, variance_shares
 
@@ -14,6 +16,8 @@ __all__ = ["ICC", "VarianceComponents", "icc", "variance_components"]
 
 # Row of a factor with slopes: its variance, averaged over rows.
 _AVERAGE = "mean over rows"
+# Residual row of a logistic model: the variance of the latent outcome.
+_LATENT = "latent scale"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class ICC:
     Parameters
     ----------
     table : DataFrame
-        A row a factor: ``variance``, ``icc``, ``same_level``.
+        A row a factor: ``variance``, ``icc``, ``same_level``; of a logistic model ``median_odds_ratio``.
     """
 
     table: pd.DataFrame
@@ -102,12 +106,13 @@ def variance_components(est: Any, *, baseline: Any = None) -> VarianceComponents
     The variance between clusters is that of the effects of their levels, the variance within clusters the residual
     variance. With a random slope of x clusters differ by more at some x than at others; the mean over rows of z'Sigma
     z, with z the row's random-effect columns [1]_, does not depend on where x has its origin. In a logistic model the
-    residual variance is pi^2 / 3, that of the latent outcome given the effects.
+    residual variance is pi^2 / 3: variances are those of a latent outcome, of which the observed one is the sign [3]_.
 
     The proportion explained is one less the ratio of the variance to that of the baseline [2]_, [3]_. Features that
     vary between clusters only explain variance between clusters; those that vary within them explain variance within,
     and may well increase the estimate between them: a negative proportion is no error. In a logistic model the residual
-    variance is fixed, and features that matter increase all others: proportions are not to be taken at face value.
+    variance is fixed, and features that matter within clusters increase all others: proportions are not to be taken at
+    face value.
 
     Under precision weights the residual variance is that of a row of weight one, and means over rows are weighted.
 
@@ -116,7 +121,7 @@ def variance_components(est: Any, *, baseline: Any = None) -> VarianceComponents
     .. [1] Johnson (2014), Extension of Nakagawa and Schielzeth's R2_GLMM to random slopes models, Methods in Ecology
        and Evolution 5, 944-946.
     .. [2] Raudenbush and Bryk (2002), Hierarchical Linear Models, 2nd ed., Sage, chapter 4.
-    .. [3] Snijders and Bosker (2012), Multilevel Analysis, 2nd ed., Sage, chapter 7.
+    .. [3] Snijders and Bosker (2012), Multilevel Analysis, 2nd ed., Sage, chapters 7 and 17.
 
     Examples
     --------
@@ -151,8 +156,9 @@ def variance_components(est: Any, *, baseline: Any = None) -> VarianceComponents
     _check_baseline(inner, reference)
     before = _components(reference)["variance"].reindex(table.index)
     table["baseline"] = before
-    # nothing can be explained of a variance that is zero, to rounding
-    table["explained"] = 1.0 - table["variance"] / before.where(before > 1e-10 * before.max())
+    # nothing can be explained of a variance that is zero, to rounding, nor of one that is fixed
+    explainable = (before > 1e-10 * before.max()) & ~table.index.isin([("Residual", _LATENT)])
+    table["explained"] = 1.0 - table["variance"] / before.where(explainable)
     return VarianceComponents(table)
 
 
@@ -178,7 +184,7 @@ def _components(inner: Any) -> pd.DataFrame:
         if averaged:
             index.append((factor, _AVERAGE))
             rows.append(_row(shares.factors[factor], shares.total))
-    index.append(("Residual", ""))
+    index.append(("Residual", _LATENT if is_classifier(inner) else ""))
     rows.append(_row(shares.residual, shares.total))
     order = ["variance", "sd", *columns, "share"]
     return pd.DataFrame(rows, columns=order, index=pd.MultiIndex.from_tuples(index, names=["factor", "effect"]))
@@ -215,7 +221,8 @@ def icc(est: Any) -> ICC:
     -------
     ICC
         A row a factor: ``variance`` between its levels; ``icc``, its share of the total variance; ``same_level``, the
-        correlation of two rows of one level, which for a nested factor share the levels of the outer factors as well.
+        correlation of two rows of one level, which for a nested factor share the levels of the outer factors as well;
+        of a logistic model ``median_odds_ratio`` of its levels.
         ``icc(est)[factor]`` is one number, ``.to_frame()`` the table.
 
     Raises
@@ -225,13 +232,22 @@ def icc(est: Any) -> ICC:
 
     Notes
     -----
-    The share of a factor is the correlation of two rows that have its level, and no other level, in common. Where
+    The share of a factor is the correlation of two rows that have its level, and no other level, in common [1]_. Where
     slopes vary, variances are averaged over rows, as in `variance_components`; the correlation of two given rows
-    depends on their features. For a logistic model the correlation is that of the latent outcomes.
+    depends on their features.
+
+    For a logistic model the correlation is that of the latent outcomes, whose residual variance is pi^2 / 3; that of
+    the outcomes themselves is smaller, and depends on the probability [2]_. The median odds ratio [3]_ has the variance
+    v between levels on the scale of odds ratios: of two levels drawn at random, that with the higher odds has odds
+    higher than the other by a factor whose median is exp(sqrt(2 v) Phi^-1(3/4)), for rows alike in their features.
 
     References
     ----------
-    Snijders and Bosker (2012), Multilevel Analysis, 2nd ed., Sage, chapters 3 and 4.
+    .. [1] Snijders and Bosker (2012), Multilevel Analysis, 2nd ed., Sage, chapters 3, 4 and 17.
+    .. [2] Goldstein, Browne and Rasbash (2002), Partitioning variation in multilevel models, Understanding Statistics
+       1, 223-231.
+    .. [3] Larsen and Merlo (2005), Appropriate assessment of neighborhood effects on individual health, American
+       Journal of Epidemiology 161, 81-88.
 
     Examples
     --------
@@ -245,10 +261,21 @@ def icc(est: Any) -> ICC:
                 variance     icc  same_level
     batch         1.6573  0.1539      0.1539
     batch:cask    8.4337 0.78314     0.93704
+
+    Of two children with the same features, one has median odds of wheezing eight times those of the other:
+
+    >>> from skdep import MixedLogit
+    >>> from skdep.datasets import load_ohio
+    >>> ohio = load_ohio()
+    >>> icc(MixedLogit().fit(ohio.data, ohio.target, groups=ohio.groups)).to_frame().round(2)
+        variance   icc  same_level  median_odds_ratio
+    id      4.69  0.59        0.59               7.89
     """
     inner = random_effects_model(est)
     shares, outer = variance_shares(inner), nested_factors(inner)
     share = {name: variance / shares.total if shares.total > 0 else np.nan for name, variance in shares.factors.items()}
     together = {name: share[name] + sum(share[other] for other in outer[name]) for name in share}
     table = pd.DataFrame({"variance": shares.factors, "icc": share, "same_level": together}, dtype=float)
+    if is_classifier(inner):
+        table["median_odds_ratio"] = np.exp(np.sqrt(2.0 * table["variance"]) * stats.norm.ppf(0.75))
     return ICC(table.reindex(list(shares.factors)))

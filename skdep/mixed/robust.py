@@ -24,7 +24,7 @@ from skdep.mixed.cross_products import LevelSums, WorkingColumns
 from skdep.mixed.terms import RandomTerm
 from skdep.sandwich import cluster_intersections, nearest_positive_semidefinite, sandwich, way_signs
 
-__all__ = ["conditional_residuals", "crossed_covariance", "outermost_terms", "robust_covariance"]
+__all__ = ["conditional_residuals", "crossed_covariance", "is_nested_in", "outermost_terms", "robust_covariance"]
 
 
 def outermost_terms(terms: Sequence[RandomTerm]) -> list[RandomTerm]:
@@ -33,14 +33,14 @@ def outermost_terms(terms: Sequence[RandomTerm]) -> list[RandomTerm]:
         term
         for k, term in enumerate(terms)
         if not any(
-            _nested_in(term, other) and (j < k or not _nested_in(other, term))
+            is_nested_in(term, other) and (j < k or not is_nested_in(other, term))
             for j, other in enumerate(terms)
             if j != k
         )
     ]
 
 
-def _nested_in(inner: RandomTerm, outer: RandomTerm) -> bool:
+def is_nested_in(inner: RandomTerm, outer: RandomTerm) -> bool:
     """Say whether every level of `inner` occurs in one level of `outer` only."""
     if inner.n_levels < outer.n_levels:
         return False

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from given_mixed_logit import GivenMixedLogit
 from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdep import LogitRegressor
+from skdep import LogitRegressor, MixedLogit
 from skdep.inference import coef_table, odds_ratios
+from skdep.mixed.terms import INTERCEPT
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(100, 2))
@@ -53,6 +55,19 @@ def test_intercept_is_the_odds_at_zero():
     fit = LogitRegressor().fit(X, Y)
     p = fit.predict_proba(np.zeros((1, 2)))[0, 1]
     assert odds_ratios(fit).loc["Intercept", "estimate"] == pytest.approx(p / (1 - p), rel=1e-10)
+
+
+def test_a_mixed_model_says_that_its_odds_ratios_are_cluster_specific():
+    sigma = {"school": ((INTERCEPT,), np.array([[2.0]]))}
+    mixed = odds_ratios(GivenMixedLogit([-1.0, 0.5, 0.2], 0.1 * np.eye(3), sigma).fit(X))
+    assert_allclose(mixed["estimate"], np.exp([-1.0, 0.5, 0.2]))
+    assert "cluster-specific" in repr(mixed) and "cluster-specific" in mixed._repr_html_()
+    assert "cluster-specific" in repr(mixed[["estimate", "conf_low"]])
+    fit = MixedLogit().fit(X, Y, groups=GROUPS)
+    assert "cluster-specific" in repr(odds_ratios(fit))
+    assert_allclose(odds_ratios(fit)["estimate"], np.exp(coef_table(fit)["estimate"]))
+    for plain in (MixedLogit().fit(X, Y), LogitRegressor().fit(X, Y)):
+        assert "cluster" not in repr(odds_ratios(plain))
 
 
 def test_pipeline():

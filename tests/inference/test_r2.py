@@ -8,11 +8,13 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pandas as pd
 import pytest
+from given_mixed_logit import GivenMixedLogit
 from numpy.testing import assert_allclose
 
-from skdep import LogitRegressor, MixedLinear
-from skdep.datasets import load_orthodont, load_sleepstudy
+from skdep import LogitRegressor, MixedLinear, MixedLogit
+from skdep.datasets import load_ohio, load_orthodont, load_sleepstudy
 from skdep.inference import r2
+from skdep.mixed.terms import INTERCEPT
 
 SLEEP = load_sleepstudy()
 
@@ -108,6 +110,28 @@ def test_linear_regression():
     result = r2(MixedLinear().fit(X, y))
     assert result.marginal == result.conditional
     assert result.marginal == pytest.approx(fitted / (fitted + sigma2), rel=1e-10)
+
+
+def test_logistic_model_against_r():
+    # m <- glmer(resp ~ age + smoke + (1 | id), ohio, binomial, nAGQ = 25); v <- VarCorr(m)$id[1]; s <- pi^2 / 3
+    # f <- var(as.vector(getME(m, "X") %*% fixef(m))); c(f, v, s, f / (f + v + s), (f + v) / (f + v + s))
+    ohio = load_ohio()
+    fit = MixedLogit(n_quadrature=25, tol=1e-12).fit(ohio.data, ohio.target, groups=ohio.groups)
+    expected = [0.07464525095285, 4.68684714897688, 3.28986813369645, 0.00927113506358, 0.59138978810395]
+    assert_allclose(parts(r2(fit)), expected, rtol=1e-4)
+
+
+def test_logistic_model_by_hand():
+    """On the latent scale, whose residual variance is pi^2 / 3."""
+    rng = np.random.default_rng(4)
+    X = rng.normal([3.0, -1.0], [1.0, 2.0], size=(90, 2))
+    sigma = {"a": ((INTERCEPT, 1), np.array([[0.9, 0.2], [0.2, 0.3]])), "b": ((INTERCEPT,), np.array([[0.5]]))}
+    fit = GivenMixedLogit([0.4, 0.8, -0.7], np.eye(3), sigma).fit(X)
+    fixed = np.var(X @ [0.8, -0.7], ddof=1)
+    between = np.mean(0.9 + 0.4 * X[:, 1] + 0.3 * X[:, 1] ** 2) + 0.5
+    total = fixed + between + np.pi**2 / 3
+    expected = [fixed, between, np.pi**2 / 3, fixed / total, (fixed + between) / total]
+    assert_allclose(parts(r2(fit)), expected, rtol=1e-12)
 
 
 def test_units_origins_and_order_do_not_matter():

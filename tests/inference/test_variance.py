@@ -7,13 +7,15 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from given_mixed_logit import GivenMixedLogit
 from numpy.testing import assert_allclose
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdep import GEERegressor, LogitRegressor, MixedLinear
-from skdep.datasets import load_orthodont, load_pastes, load_penicillin, load_sleepstudy
+from skdep import GEERegressor, LogitRegressor, MixedLinear, MixedLogit
+from skdep.datasets import load_ohio, load_orthodont, load_pastes, load_penicillin, load_sleepstudy
 from skdep.inference import icc, variance_components
+from skdep.mixed.terms import INTERCEPT
 
 SLEEP = load_sleepstudy()
 
@@ -243,6 +245,82 @@ def test_simulated_variances_within_a_level():
     a, b, c = (cask + rng.normal(scale=np.sqrt(fit.sigma2_), size=200_000) for cask in (first, first, other))
     assert np.corrcoef(a, b)[0, 1] == pytest.approx(table.loc["batch:cask", "same_level"], abs=0.01)
     assert np.corrcoef(a, c)[0, 1] == pytest.approx(table.loc["batch", "same_level"], abs=0.01)
+
+
+# ---------------------------------------------------------------------------------------------- logistic models
+
+
+def logit_fit(sigma, **options):
+    return GivenMixedLogit([-1.0, 0.3], np.eye(2), sigma, **options).fit(SLEEP.data, SLEEP.target > 300)
+
+
+def test_logistic_model_against_r():
+    # m <- glmer(resp ~ age + smoke + (1 | id), ohio, binomial, nAGQ = 25); v <- VarCorr(m)$id[1]
+    # c(v, v / (v + pi^2 / 3), exp(sqrt(2 * v) * qnorm(0.75)))
+    ohio = load_ohio()
+    fit = MixedLogit(n_quadrature=25, tol=1e-12).fit(ohio.data, ohio.target, groups=ohio.groups)
+    found = icc(fit).to_frame().loc["id", ["variance", "icc", "median_odds_ratio"]]
+    assert_allclose(found, [4.68684714897688, 0.587566057317, 7.88569876497], rtol=5e-5)
+
+
+def test_means_over_rows_of_a_logistic_fit():
+    """Rows repeated, and counted: the same variances, averaged over the same rows."""
+    rng = np.random.default_rng(11)
+    groups, X = np.repeat(np.arange(50), 8), pd.DataFrame({"x": rng.normal(3.0, 1.0, size=400)})
+    y = (rng.normal(size=50)[groups] * X["x"] - 1.0 + rng.logistic(size=400) > 0).astype(int)
+    counts = rng.integers(1, 4, size=400)
+    rows = np.repeat(np.arange(400), counts)
+    fits = (
+        MixedLogit(["x"], n_quadrature=5).fit(X, y, groups=groups, sample_weight=counts),
+        MixedLogit(["x"], n_quadrature=5).fit(X.iloc[rows], y[rows], groups=groups[rows]),
+    )
+    sigma = fits[0].random_covariance_["group"]
+    expected = mean_variance(np.column_stack([np.ones(len(rows)), X["x"].iloc[rows]]), sigma)
+    for fit in fits:
+        table = variance_components(fit).to_frame()
+        assert table.loc[("group", "mean over rows"), "variance"].item() == pytest.approx(expected, rel=1e-4)
+        assert icc(fit)["group"] == pytest.approx(expected / (expected + np.pi**2 / 3), rel=1e-4)
+
+
+def test_latent_scale_by_hand():
+    sigma = np.array([[1.5, -0.1], [-0.1, 0.04]])
+    fit = logit_fit({"Subject": ((INTERCEPT, 0), sigma)})
+    Z = np.column_stack([np.ones(180), SLEEP.data["Days"]])
+    between, within = mean_variance(Z, sigma), np.pi**2 / 3
+    table = variance_components(fit).to_frame()
+    assert list(table.index)[2:] == [("Subject", "mean over rows"), ("Residual", "latent scale")]
+    assert_allclose(table["variance"], [1.5, 0.04, between, within], rtol=1e-12)
+    assert_allclose(table["share"].iloc[2:], [between / (between + within), within / (between + within)], rtol=1e-12)
+    assert icc(fit)["Subject"] == pytest.approx(between / (between + within), rel=1e-12)
+
+
+def test_median_odds_ratio_by_simulation():
+    """Of two levels drawn at random, the odds of the higher over those of the lower."""
+    fit = logit_fit({"Subject": ((INTERCEPT,), np.array([[1.7]]))})
+    first, second = np.random.default_rng(9).normal(scale=np.sqrt(1.7), size=(2, 400_000))
+    ratio = np.median(np.exp(np.abs(first - second)))
+    found = icc(fit).to_frame()["median_odds_ratio"]
+    assert found["Subject"] == pytest.approx(ratio, rel=0.01)
+    assert "median_odds_ratio" not in icc(sleep_fit()).to_frame()
+
+
+def test_correlation_of_latent_outcomes_by_simulation():
+    """Latent outcomes of two rows of a cask, and of two casks of a batch: nested factors."""
+    sigma = {"batch": ((INTERCEPT,), np.array([[0.8]])), "batch:cask": ((INTERCEPT,), np.array([[2.1]]))}
+    table = icc(logit_fit(sigma, outer={"batch:cask": ("batch",)})).to_frame()
+    rng = np.random.default_rng(10)
+    batch = rng.normal(scale=np.sqrt(0.8), size=200_000)
+    first, other = (batch + rng.normal(scale=np.sqrt(2.1), size=200_000) for _ in range(2))
+    a, b, c = (cask + rng.logistic(size=200_000) for cask in (first, first, other))
+    assert np.corrcoef(a, b)[0, 1] == pytest.approx(table.loc["batch:cask", "same_level"], abs=0.01)
+    assert np.corrcoef(a, c)[0, 1] == pytest.approx(table.loc["batch", "same_level"], abs=0.01)
+
+
+def test_nothing_of_the_latent_variance_is_explained():
+    before, after = (logit_fit({"Subject": ((INTERCEPT,), np.array([[v]]))}) for v in (2.0, 1.5))
+    table = variance_components(after, baseline=before).to_frame()
+    assert table["explained"].iloc[0] == pytest.approx(0.25)
+    assert np.isnan(table["explained"].iloc[1])
 
 
 # ------------------------------------------------------------------------------------- odd fits and refusals
