@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import coverage
+from benchmarks import coverage, quadrature_bias
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES
+from benchmarks.glmm_data import binary_groups, contraception, verbal_aggression
 from benchmarks.mixed_data import intercepts_and_slopes, ratings
 from benchmarks.programs import ours, ours_mixed
 from benchmarks.simulate import clustered_binary, true_coefficients
@@ -19,7 +20,8 @@ from benchmarks.timing import Estimates, Options, compare, relative_difference
 
 QUICK = Options(repeats=2, quick=True)
 COMPARED = [name for name in CASES if name.startswith(("gee", "logit"))]
-MIXED = [name for name in CASES if name.startswith("mixed")]
+MIXED_LOGIT = [name for name in CASES if name.startswith("mixed-logit")]
+MIXED = [name for name in CASES if name.startswith("mixed") and name not in MIXED_LOGIT]
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -52,8 +54,29 @@ def test_mixed_models_have_the_same_optimum(name):
             assert row["variances differ"] < 1e-3, row
 
 
+@pytest.mark.parametrize("name", MIXED_LOGIT)
+def test_logistic_mixed_models_have_the_same_optimum(name):
+    for row in CASES[name](QUICK).rows:
+        remark = row.get("remark", "")
+        assert not remark or remark.startswith("not installed"), f"{row['program']}: {remark}"
+        if remark or row["program"] == "skdep":
+            continue
+
+        def differ(what, row=row):
+            return row.get(f"tight {what}", row.get(what))
+
+        if row["program"] == "GPBoost, iterative":  # random vectors, and no likelihood to compare
+            assert row["coef differ"] < 0.05, row
+            continue
+        assert -1e-4 < differ("logLik above") < 1e-6, row
+        assert differ("coef differ") < 1e-3, row
+        assert differ("variances differ") < 1e-3, row
+        # two programs have standard errors that take the variances for known
+        assert differ("SE differ") < (0.1 if row["program"].startswith(("GPBoost", "mixedlm")) else 1e-3), row
+
+
 def test_every_case_is_tested_here():
-    assert set(CASES) == {*COMPARED, *MIXED, "import", "memory", "memory-mixed"}
+    assert set(CASES) == {*COMPARED, *MIXED, *MIXED_LOGIT, "import", "memory", "memory-mixed"}
 
 
 def test_imports_are_timed():
@@ -136,6 +159,37 @@ def test_simulated_mixed_models_are_the_stated_ones():
     assert np.all(np.abs(found.coef - [1.0, 0.5, -0.5, 0.5, -0.5, 0.5]) < 4 * found.std_error)
     assert found.variances == pytest.approx([1.0, 0.5, 0.25], rel=0.1)
     assert data.formula() == "y ~ 1 + x1 + x2 + x3 + x4 + x5 + (1 + x1 | g1)"
+
+
+@pytest.mark.parametrize("slope", [False, True])
+def test_simulated_logistic_mixed_models_are_the_stated_ones(slope):
+    data = binary_groups(3_000, slope=slope, seed=2)
+    found = ours_mixed.logit_estimates(1 if slope else 11)(data)
+    # Laplace's approximation shrinks, by less than this in groups of 10
+    assert np.all(np.abs(found.coef - [-0.5, 0.5, -0.5, 0.5, -0.5, 0.5]) < 4 * found.std_error + 0.01)
+    assert found.variances == pytest.approx([1.0, 0.5] if slope else [1.0], rel=0.25)
+    assert data.formula().endswith("(1 + x1 | g1)" if slope else "(1 | g1)")
+
+
+def test_simulated_survey_and_questionnaire_have_the_stated_shape():
+    survey, answers = contraception(), verbal_aggression()
+    assert survey.X.shape == (1_934, 7)
+    assert survey.groups.max() == 59
+    counts = np.bincount(survey.groups)
+    assert counts.max() > 5 * np.median(counts) / 2  # districts of very unequal size
+    assert np.unique(answers.groups, axis=0).shape == (7_584, 2)  # every person answers every item once
+    for data in (survey, answers):
+        assert set(np.unique(data.y)) == {0.0, 1.0}
+        assert 0.3 < data.y.mean() < 0.6
+
+
+def test_bias_is_reproducible_and_that_of_laplace_is_larger():
+    rows = quadrature_bias.bias(200, n_replicates=10, seed=1, nodes=(1, 15))
+    assert rows == quadrature_bias.bias(200, n_replicates=10, seed=1, nodes=(1, 15))
+    assert [row["parameter"] for row in rows] == 2 * list(quadrature_bias.PARAMETERS)
+    assert all(row["data sets"] + row["not converged"] == 10 for row in rows)
+    laplace, quadrature = (row["mean"] for row in rows if row["parameter"] == "sd")
+    assert laplace < quadrature - 0.1
 
 
 def test_ratings_are_distinct_and_as_many_as_stated():

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skdep
-from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear
+from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear, MixedLogit
 from skdep.inference import coef_table
 
 ESTIMATORS = [
@@ -27,6 +27,7 @@ ESTIMATORS = [
     GEERegressor("binomial", working_correlation="exchangeable"),
     GEEClassifier(),
     MixedLinear([0]),
+    MixedLogit([0], n_quadrature=3),
 ]
 
 estimators = pytest.mark.parametrize("est", ESTIMATORS, ids=lambda est: type(est).__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.cases import gee, imports, logit, memory, mixed
+from benchmarks.cases import gee, imports, logit, memory, mixed, mixed_logit
 from benchmarks.table import Table
 from benchmarks.timing import Options
 
@@ -24,6 +24,11 @@ CASES: dict[str, Callable[[Options], Table]] = {
     "mixed-large": mixed.large,
     "mixed-crossed": mixed.crossed,
     "mixed-ratings": mixed.movie_ratings,
+    "mixed-logit-contraception": mixed_logit.small,
+    "mixed-logit-crossed": mixed_logit.crossed,
+    "mixed-logit": mixed_logit.many_groups,
+    "mixed-logit-quadrature": mixed_logit.many_groups_by_quadrature,
+    "mixed-logit-slopes": mixed_logit.many_groups_with_slopes,
     "memory": memory.peak_memory,
     "memory-mixed": memory.peak_memory_mixed,
     "import": imports.import_time,

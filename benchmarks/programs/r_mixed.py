@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from benchmarks.mixed_data import MixedData
 from benchmarks.programs import ours_mixed
 from benchmarks.timing import Estimates, Program
 
-__all__ = ["mixed", "r_package_version"]
+__all__ = ["mixed", "mixed_logit", "r_package_version"]
 
 _SCRIPT = Path(__file__).with_suffix(".R")
 
@@ -39,11 +41,29 @@ def _write(data: MixedData, folder: Path) -> tuple[Path, MixedData]:
 
 def mixed(package: str, method: str = "reml", **options: Any) -> Program:
     """Time `lmer` or `glmmTMB` with standard errors, after reading the data."""
+    return _program(package, (method,), ours_mixed.mixed_estimates(method), **options)
 
+
+def mixed_logit(package: str, n_quadrature: int = 1, *, tight: bool = False, **options: Any) -> Program:
+    """Time `glmer` or `glmmTMB`, which has Laplace's approximation alone, of the logistic mixed model.
+
+    With `tight`, lme4 fits once more with modes that are sharper than it finds them by default.
+    """
+    reference = ours_mixed.logit_estimates(n_quadrature)
+    program = _program(package, (str(n_quadrature),), reference, **options)
+    if not tight:
+        return program
+    exact = _program(package, (str(n_quadrature), "1e-12"), reference).fit
+    return replace(program, exact=exact, note="tight: tolPwrss = 1e-12 for 1e-7.")
+
+
+def _program(
+    package: str, method: tuple[str, ...], reference: Callable[[MixedData], Estimates], **options: Any
+) -> Program:
     def fit(prepared: tuple[Path, MixedData]) -> Estimates:
         path, data = prepared
         shape = [str(data.X.shape[1]), str(len(data.factors()))]
-        command = ["Rscript", str(_SCRIPT), package, str(path), *shape, data.formula(), method]
+        command = ["Rscript", str(_SCRIPT), package, str(path), *shape, data.formula(), *method]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip())
@@ -63,7 +83,7 @@ def mixed(package: str, method: str = "reml", **options: Any) -> Program:
         package,
         fit,
         _write,
-        reference=ours_mixed.mixed_estimates(method),
+        reference=reference,
         missing=missing,
         own_process=True,
         **options,

@@ -1,12 +1,14 @@
 """Clustered data to learn and test with: published studies, and generators whose truth is known.
 
 The loaders return a `sklearn.utils.Bunch` that holds, besides ``data`` and ``target``, the cluster (``groups``) and the
-occasion (``time``) of every row; in a study with several grouping factors ``groups`` has a column for each. The
-generators follow the ``make_*`` functions of scikit-learn and return ``(X, y, groups)``.
+occasion (``time``) of every row; in a study with several grouping factors ``groups`` has a column for each. Of a study
+that counts successes, equal rows may come once, with their number as ``sample_weight``. The generators follow the
+``make_*`` functions of scikit-learn and return ``(X, y, groups)``.
 """
 
 from __future__ import annotations
 
+from skdep.datasets._counts import load_cbpp
 from skdep.datasets._longitudinal import (
     load_dietox,
     load_epil,
@@ -19,6 +21,7 @@ from skdep.datasets._make import make_clustered_classification, make_clustered_r
 from skdep.datasets._multilevel import load_pastes, load_penicillin
 
 __all__ = [
+    "load_cbpp",
     "load_dietox",
     "load_epil",
     "load_ohio",

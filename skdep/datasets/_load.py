@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sklearn.utils import Bunch
 
 from skdep.clusters import interaction
-from skdep.datasets._studies import Study
+from skdep.datasets._studies import Counts, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["load_study"]
 
 
-def load_study(study: Study, *, return_X_y: bool, as_frame: bool) -> Any:
-    """Read the table of `study` and hand out its columns by their roles; the loaders document the result."""
+def load_study(study: Study, *, return_X_y: bool, as_frame: bool, merged: bool = False) -> Any:
+    """Read the table of `study` and hand out its columns by their roles; the loaders document the result.
+
+    Of a table of counts equal rows are given one by one, or `merged`, with their number as ``sample_weight``.
+    """
     frame = _read(study.filename)
+    if study.counts is not None:
+        frame = _binary_rows(frame, study, study.counts, merged=merged)
     data = frame[list(study.features)]
     if not as_frame:
         data = _encode(data, study.references)
@@ -29,6 +35,8 @@ def load_study(study: Study, *, return_X_y: bool, as_frame: bool) -> Any:
         "groups": _groups(frame, study.groups),
         "time": None if study.time is None else frame[study.time],
     }
+    if study.counts is not None and merged:
+        columns["sample_weight"] = frame[study.counts.number]
     if not as_frame:
         # Copied because arrays taken from a Series are read-only under pandas 3.
         columns = {key: None if values is None else values.to_numpy(copy=True) for key, values in columns.items()}
@@ -49,6 +57,21 @@ def _read(filename: str) -> pd.DataFrame:
 
     with as_file(files("skdep.datasets") / "data" / filename) as path:
         return pd.read_csv(path)
+
+
+def _binary_rows(table: pd.DataFrame, study: Study, counts: Counts, *, merged: bool) -> pd.DataFrame:
+    """Turn a table of counts into rows of one outcome each; features that are labels become strings."""
+    successes, trials = table[counts.successes].to_numpy(), table[counts.trials].to_numpy()
+    labels = table[[*study.groups, *study.features]].astype(dict.fromkeys(study.references, str))
+    frame = labels.loc[labels.index.repeat(2)]
+    frame[study.target] = np.tile([1, 0], len(table))
+    number = np.column_stack([successes, trials - successes]).ravel()
+    if merged:
+        frame[counts.number] = number
+        frame = frame[number > 0]
+    else:
+        frame = frame.take(np.repeat(np.arange(len(frame)), number))
+    return frame.reset_index(drop=True)
 
 
 def _groups(frame: pd.DataFrame, factors: tuple[str, ...]) -> pd.Series | pd.DataFrame:

@@ -1,7 +1,7 @@
 """What the packaged tables mean: which column is what, and the study behind it.
 
-One `Study` describes one CSV file. A further data set is one more entry here and one loader in ``_longitudinal.py`` or
-``_multilevel.py``.
+One `Study` describes one CSV file. A further data set is one more entry here and one loader in ``_longitudinal.py``,
+``_multilevel.py`` or ``_counts.py``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["DIETOX", "EPIL", "OHIO", "ORTHODONT", "PASTES", "PENICILLIN", "RESPIRATORY", "SLEEPSTUDY", "Study"]
+__all__ = [
+    "CBPP",
+    "DIETOX",
+    "EPIL",
+    "OHIO",
+    "ORTHODONT",
+    "PASTES",
+    "PENICILLIN",
+    "RESPIRATORY",
+    "SLEEPSTUDY",
+    "Counts",
+    "Study",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Columns of a table that counts `successes` among so many `trials`, and the name of their `number` in a row."""
+
+    successes: str
+    trials: str
+    number: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +38,7 @@ class Study:
     """The roles of the columns of one table.
 
     Each of `groups` is one grouping factor: the name of a column, or ``"a:b"`` where the labels of column b restart
-    within those of column a.
+    within those of column a. Where the table has `counts`, the target is not in it but made of them.
     """
 
     filename: str
@@ -27,6 +48,7 @@ class Study:
     time: str | None
     description: str
     references: Mapping[str, str] = field(default_factory=dict)  # column of strings -> its reference level
+    counts: Counts | None = None
 
 
 OHIO = Study(
@@ -322,5 +344,44 @@ References
 
 Davies, O. L. and Goldsmith, P. L. (eds.) (1972). Statistical Methods in Research and Production, 4th edition, section
 6.5. Oliver and Boyd, Edinburgh.
+""",
+)
+
+CBPP = Study(
+    filename="cbpp.csv",
+    target="case",
+    features=("period",),
+    groups=("herd",),
+    time=None,
+    references={"period": "1"},
+    counts=Counts(successes="incidence", trials="size", number="animals"),
+    description="""\
+Spread of a lung disease in herds of cattle
+-------------------------------------------
+
+Contagious bovine pleuropneumonia spread in 15 herds of zebu cattle in the Boji district of Ethiopia, which had lately
+been infected. Every three months blood of all animals was tested, and those whose test had become positive were counted
+as new cases. The question is how the risk falls in the course of the outbreak, and how much herds differ. Some herds
+were lost: herd 8 has the first period only, herd 2 lacks the last.
+
+:Rows: 842, one for each animal and period; with ``counts=True`` 90, one for each herd, period and outcome
+:Clusters: 15 herds of 26 to 96 rows
+
+The source has a row for each herd and period, the number of new cases and that of animals at the start; rows of animals
+are made of it. An animal cannot be followed from one period to the next.
+
+Columns
+
+- ``herd`` (groups): number of the herd, 1 to 15
+- ``period`` (feature): period of three months, "1" to "4"; in arrays ``period[2]``, ``period[3]`` and ``period[4]`` are
+  1 or 0, the reference is period 1
+- ``case`` (target): 1 if the animal became a case in the period, else 0
+- ``animals`` (sample_weight, with ``counts=True`` only): number of animals of the herd with this outcome in this period
+
+References
+
+Lesnoff, M., Laval, G., Bonnet, P., Abdicho, S., Workalemahu, A., Kifle, D., Peyraud, A., Lancelot, R. and Thiaucourt,
+F. (2004). Within-herd spread of contagious bovine pleuropneumonia in Ethiopian highlands. Preventive Veterinary
+Medicine 64(1), 27-40.
 """,
 )

@@ -27,7 +27,7 @@ class CumulantFunction(Protocol):
     name: ClassVar[str]
 
     def derivatives(self, eta: np.ndarray, order: int) -> tuple[np.ndarray, ...]:
-        """Return kappa, kappa', ... up to that order (1 to 4) at linear predictors, which may be overwritten."""
+        """Return kappa, kappa', ... up to that order (0 to 4) at linear predictors, which may be overwritten."""
 
 
 class Binomial:
@@ -43,7 +43,7 @@ class Binomial:
         eta : ndarray
             Linear predictors; overwritten.
         order : int
-            Highest derivative, 1 to 4.
+            Highest derivative, 0 to 4.
 
         Returns
         -------
@@ -55,8 +55,10 @@ class Binomial:
         np.minimum(eta, _LARGEST, out=eta)
         np.exp(eta, out=eta)
         one_plus = 1.0 + eta
-        probability = np.divide(eta, one_plus, out=eta)
-        result = [probability]
+        result = []
+        if order >= 1:
+            probability = np.divide(eta, one_plus, out=eta)
+            result.append(probability)
         if order >= 2:
             variance = probability / one_plus
             result.append(variance)

@@ -13,7 +13,7 @@ _STEP = 2e-5
 
 
 def hessian_by_differences(
-    criterion: Criterion, state: State, gradient: Gradient, approximation: np.ndarray
+    criterion: Criterion, state: State, gradient: Gradient, approximation: np.ndarray, units: np.ndarray | None = None
 ) -> np.ndarray:
     """Return the second derivative (p + K, p + K), symmetric.
 
@@ -27,11 +27,13 @@ def hessian_by_differences(
         Its derivative there.
     approximation : ndarray of shape (p + K, p + K)
         An approximation of the second derivative, from which steps are chosen.
+    units : ndarray of shape (p + K,), optional
+        Units of the parameters, ones by default.
     """
     parameters, p = criterion.parameters, len(state.beta)
     here = gradient.packed(parameters)
     position = np.concatenate([state.beta, parameters.pack(state.factors)])
-    size = np.sqrt(np.maximum(np.abs(np.diag(approximation)), 1.0))
+    size = np.maximum(np.sqrt(np.abs(np.diag(approximation))), 1.0 if units is None else 1.0 / units)
     result = np.empty_like(approximation)
     for k in range(len(position)):
         moved = position.copy()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["runs_of_equal_rows"]
+__all__ = ["mixed_keys", "runs_of_equal_rows"]
 
 # Rows looked at to see whether there are enough equal ones, in so many stretches.
 _SAMPLE, _STRETCHES = 2000, 4
@@ -45,10 +45,7 @@ def runs_of_equal_rows(codes: np.ndarray, columns: Sequence[np.ndarray]) -> tupl
 
 
 def _sorted_runs(codes: np.ndarray, columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    key = np.zeros(len(codes), dtype=np.uint64)
-    for column in columns:
-        key = _mixed(key, column)
-    order = np.lexsort((key, codes))
+    order = np.lexsort((mixed_keys(columns), codes)) if len(columns) else np.arange(len(codes))
     new = np.ones(len(codes), dtype=bool)
     # rows of the same key that differ stay apart: the key only brings equal rows together
     new[1:] = np.diff(codes[order]) != 0
@@ -56,6 +53,14 @@ def _sorted_runs(codes: np.ndarray, columns: Sequence[np.ndarray]) -> tuple[np.n
         moved = column[order]
         new[1:] |= moved[1:] != moved[:-1]
     return order, np.flatnonzero(new)
+
+
+def mixed_keys(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Return numbers (n_rows,) that are the same for equal rows, and hardly ever for others."""
+    key = np.zeros(len(columns[0]), dtype=np.uint64)
+    for column in columns:
+        key = _mixed(key, column)
+    return key
 
 
 def _mixed(key: np.ndarray, column: np.ndarray) -> np.ndarray:

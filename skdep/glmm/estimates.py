@@ -17,11 +17,16 @@ from skdep.mixed.fit import OptimizationSummary, canonical
 from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.robust import is_nested_in
 from skdep.mixed.terms import INTERCEPT, RandomTerm
+from skdep.mixed.weights import RowWeights
 
 __all__ = ["GlmmEstimates", "GlmmFit", "estimates_of", "plain_estimates"]
 
 # Eigenvalues of the scaled second derivative below this share of the largest are flat directions.
 _FLAT = 1e-9
+# Below this share their curvature is rounding.
+_LOST = 1e-13
+# Square root of the least information of a parameter, in its unit.
+_LEAST_INFORMATION = 1e-4
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,8 @@ def estimates_of(
     factors = canonical(state.factors)
     signs = _signs(parameters, state.factors, len(state.beta))
     hessian = optimum.hessian * np.outer(signs, signs)
-    inverse, is_flat = _inverse(hessian, _on_boundary(parameters, factors, len(state.beta)))
+    units = np.concatenate([data.units, np.ones(parameters.n_parameters)])
+    inverse, is_flat = _inverse(hessian, _on_boundary(parameters, factors, len(state.beta)), units)
     move = linalg.block_diag(back, np.eye(parameters.n_parameters))
     covariance = _moved(move, inverse)
     robust, n_clusters = None, 0
@@ -179,9 +185,9 @@ def estimates_of(
         ),
     )
     n_fixed = len(back)
-    by_type = {"model": covariance[:n_fixed, :n_fixed]}
+    by_type = {"model": covariance[:n_fixed, :n_fixed].copy()}
     if robust is not None:
-        by_type["robust"] = robust[:n_fixed, :n_fixed]
+        by_type["robust"] = robust[:n_fixed, :n_fixed].copy()
     effects = [T @ u for T, u in zip(state.factors, state.modes, strict=True)]
     return GlmmEstimates(
         fit=fit,
@@ -199,13 +205,15 @@ def estimates_of(
 
 
 def plain_estimates(
-    data: GlmmData, plain: PlainFit, ridge: np.ndarray, X: np.ndarray, weights: np.ndarray | None
+    data: GlmmData, plain: PlainFit, ridge: np.ndarray, X: np.ndarray, weights: RowWeights
 ) -> GlmmEstimates:
-    """Return the fit without random effects."""
+    """Return the fit without random effects, each row a cluster of its own."""
     back, parameters = data.basis.back, CovarianceParameters((), True)
     inverse = np.linalg.inv(plain.hessian * np.outer(data.units, data.units)) * np.outer(data.units, data.units)
     covariance = _symmetric(back @ inverse @ back.T)
-    value = plain.value - 0.5 * float(ridge @ plain.beta**2)
+    middle = inverse @ _squared_scores(data, plain.beta, repeats=weights.repeats) @ inverse
+    robust = _symmetric(back @ middle @ back.T)
+    value = plain.value - 0.5 * float(plain.beta @ ridge @ plain.beta)
     message = "converged" if plain.converged else "iteration limit"
     summary = OptimizationSummary(
         (),
@@ -227,16 +235,28 @@ def plain_estimates(
         back,
         plain.hessian,
         covariance,
-        None,
+        robust,
         1,
         -value,
         {},
-        _feature_covariance(X, weights),
+        _feature_covariance(X, weights.total),
         {},
         plain.converged,
         summary,
     )
-    return GlmmEstimates(fit, back @ plain.beta, {"model": covariance}, [], [], [], 0, False)
+    n_clusters = round(weights.n_obs) if weights.repeats else len(X)
+    by_type = {"model": covariance, "robust": robust}
+    return GlmmEstimates(fit, back @ plain.beta, by_type, [], [], [], n_clusters, False)
+
+
+def _squared_scores(data: GlmmData, beta: np.ndarray, *, repeats: bool) -> np.ndarray:
+    """Return the sum over observations of the score times itself (p, p), for a model without random effects."""
+    rows = data.rows
+    mean = rows.family.derivatives(rows.fixed_predictor(beta), 1)[1]
+    squares = (rows.outcome - rows.weight * mean) ** 2
+    if repeats:
+        squares /= rows.weight
+    return np.dot(rows.fixed.T, rows.fixed * squares[:, None])
 
 
 def _penalty(criterion: Any, state: Any) -> float:
@@ -255,7 +275,7 @@ def _on_boundary(parameters: CovarianceParameters, factors: list[np.ndarray], n_
     return np.concatenate([np.zeros(n_fixed, dtype=bool), *[(T == 0.0).all(axis=0)[at] for T, at in columns]])
 
 
-def _inverse(hessian: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, bool]:
+def _inverse(hessian: np.ndarray, left_out: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the inverse of the information of the other parameters, zeros for those left out; and whether it is flat.
 
     Where a direction is flat, or no minimum, variances of all that load on it are NaN.
@@ -263,9 +283,12 @@ def _inverse(hessian: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, boo
     result = np.zeros_like(hessian)
     kept = np.flatnonzero(~left_out)
     matrix = hessian[np.ix_(kept, kept)]
-    scale = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
+    # a parameter without information must not have its rounding blown up
+    scale = np.maximum(np.sqrt(np.abs(np.diag(matrix))), _LEAST_INFORMATION / units[kept])
     values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
-    flat = np.asarray(values < _FLAT * max(float(values.max(initial=0.0)), 1e-300))
+    largest = max(float(values.max(initial=0.0)), 1e-300)
+    is_flat = bool((values < _FLAT * largest).any())
+    flat = np.asarray(values < _LOST * largest)
     vectors = vectors / scale[:, None]
     inverse = (vectors[:, ~flat] / values[~flat]) @ vectors[:, ~flat].T
     if flat.any():
@@ -273,7 +296,7 @@ def _inverse(hessian: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, boo
         inverse[loads] = np.nan
         inverse[:, loads] = np.nan
     result[np.ix_(kept, kept)] = inverse
-    return result, bool(flat.any())
+    return result, is_flat
 
 
 def _moved(move: np.ndarray, matrix: np.ndarray) -> np.ndarray:

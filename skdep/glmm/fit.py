@@ -125,12 +125,11 @@ def fit_binary_rows(
         fit_intercept=fit_intercept,
         diagonal=diagonal,
     )
-    ridge = np.zeros(data.rows.n_fixed)
-    if penalised:
-        ridge[int(fit_intercept) :] = (PRIOR_SD * data.units[int(fit_intercept) :]) ** -2
+    ridge = _ridge(data, X, weights.total, fit_intercept) if penalised else np.zeros((data.rows.n_fixed,) * 2)
     if not terms:
-        plain = plain_fit(data.rows, ridge, max_iter=max_iter, tol=tol)
-        estimates = plain_estimates(data, plain, ridge, X, weights.total)
+        # by the number of rows: where data are separated, the end must not depend on the scale of weights
+        plain = plain_fit(data.rows, ridge, max_iter=max_iter, tol=0.01 * tol * weights.n_obs)
+        estimates = plain_estimates(data, plain, ridge, X, weights)
         return FittedRows(estimates, data, plain, None, True, penalised)
     plain = plain_fit(data.rows, ridge, max_iter=_PLAIN_ITER, tol=_PLAIN_TOL)
     settings = Settings(n_quadrature, diagonal, ridge, PRIOR_SD**-2 if penalised else 0.0, max_iter, tol)
@@ -138,3 +137,14 @@ def fit_binary_rows(
     estimates = estimates_of(data, maximum, X, weights.total, tol)
     is_accurate = maximum.change is not None and maximum.stable
     return FittedRows(estimates, data, plain, maximum, is_accurate, penalised)
+
+
+def _ridge(data: GlmmData, X: np.ndarray, weights: np.ndarray | None, fit_intercept: bool) -> np.ndarray:
+    """Return the curvature (p, p) of the penalty on working coefficients.
+
+    It is that of the user's slopes, whatever the working columns: where features are collinear those are others.
+    """
+    centre = np.average(X, axis=0, weights=weights) if fit_intercept and X.shape[1] else 0.0
+    squares = np.average((X - centre) ** 2, axis=0, weights=weights) if X.shape[1] else np.zeros(0)
+    slopes = data.basis.back[int(fit_intercept) :]
+    return (slopes.T * (squares / PRIOR_SD**2)) @ slopes

@@ -26,7 +26,7 @@ __all__ = ["MOST_DIMENSIONS", "Maximum", "Settings", "make_criterion", "maximise
 # Effects of a level up to which quadrature is feasible.
 MOST_DIMENSIONS = 3
 # Nodes per dimension that are tried one after the other.
-_LADDERS = {1: (1, 5, 9, 15, 25, 41, 61), 2: (1, 5, 7, 11, 15, 21, 31), 3: (1, 3, 5, 7, 9, 13)}
+_LADDERS = {1: (1, 5, 9, 15, 25, 41, 61, 101, 151), 2: (1, 5, 7, 11, 15, 21, 31), 3: (1, 3, 5, 7, 9, 13)}
 # Change of the log-likelihood with more nodes that counts as none.
 _STABLE = 2e-3
 # Levels from which a search begins at the estimate of a fraction of them.
@@ -49,7 +49,7 @@ class Settings:
         Nodes per dimension, 1 for Laplace's approximation; None for as many as it takes.
     diagonal : bool
         Whether covariances are diagonal.
-    fixed_ridge : ndarray of shape (p,)
+    fixed_ridge : ndarray of shape (p, p)
         Curvature of the penalty on fixed effects.
     ridge : float
         Curvature of the penalty on entries of T.
@@ -189,21 +189,23 @@ class _Refinement:
 
     def _refined(self, n_nodes: int, before: JointOptimum) -> JointOptimum:
         """Search from where a search with fewer nodes ended; where that is far out, from the first start too."""
-        found = self._search(n_nodes, before.state)
+        found = self._search(n_nodes, before.state, before.n_steps)
         found.n_steps += before.n_steps
         found.n_values += before.n_values
         if found.converged and max(float(np.abs(T).max()) for T in before.state.factors) < _FAR_OUT:
             return found
-        other = self._search(n_nodes, self.start)
+        other = self._search(n_nodes, self.start, found.n_steps)
         other.n_steps += found.n_steps
         other.n_values += found.n_values
         is_better = other.converged and (not found.converged or other.state.value < found.state.value)
         return other if is_better else found
 
-    def _search(self, n_nodes: int, at: State) -> JointOptimum:
+    def _search(self, n_nodes: int, at: State, n_steps: int) -> JointOptimum:
+        """Search with some nodes, after so many steps with others."""
         criterion, settings = self._criterion(n_nodes), self.settings
+        left = max(settings.max_iter - n_steps, 0)
         begin = criterion.value(at.beta, at.factors, at)
-        search = JointSearch(criterion, begin, self.units, max_iter=settings.max_iter, tol=settings.tol)
+        search = JointSearch(criterion, begin, self.units, max_iter=left, tol=settings.tol)
         search.run()
         return search.optimum
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import linalg
 
 from skdep.glmm.state import Criterion, Gradient, State
 
@@ -24,8 +25,8 @@ class Penalised:
     ----------
     inner : Criterion
         The engine.
-    fixed_ridge : ndarray of shape (p,)
-        Curvature of the penalty on each fixed effect.
+    fixed_ridge : ndarray of shape (p, p)
+        Curvature of the penalty on fixed effects.
     ridge : float
         Curvature of the penalty on entries of T.
     """
@@ -33,7 +34,7 @@ class Penalised:
     def __init__(self, inner: Criterion, fixed_ridge: np.ndarray, ridge: float):
         self.inner, self.rows, self.parameters = inner, inner.rows, inner.parameters
         self.fixed_ridge, self.ridge = fixed_ridge, ridge
-        self._diagonal = np.concatenate([fixed_ridge, np.full(inner.parameters.n_parameters, ridge)])
+        self._curvature = linalg.block_diag(fixed_ridge, ridge * np.eye(inner.parameters.n_parameters))
 
     def value(self, beta: np.ndarray, factors: Sequence[np.ndarray], start: State | None = None) -> State:
         """Evaluate the penalised criterion."""
@@ -43,13 +44,13 @@ class Penalised:
     def penalty(self, state: State) -> float:
         """Return the penalty."""
         squares = sum(float(np.sum(T**2)) for T in state.factors)
-        return 0.5 * float(self.fixed_ridge @ state.beta**2) + 0.5 * self.ridge * squares
+        return 0.5 * float(state.beta @ self.fixed_ridge @ state.beta) + 0.5 * self.ridge * squares
 
     def gradient(self, state: State) -> Gradient:
         """Differentiate it."""
         plain = self.inner.gradient(state)
         return Gradient(
-            plain.beta + self.fixed_ridge * state.beta,
+            plain.beta + self.fixed_ridge @ state.beta,
             [part + self.ridge * T for part, T in zip(plain.factors, state.factors, strict=True)],
             [part + 0.5 * self.ridge * np.eye(len(part)) for part in plain.sigma],
         )
@@ -57,11 +58,11 @@ class Penalised:
     def hessian(self, state: State) -> np.ndarray | None:
         """Return the second derivative."""
         plain = self.inner.hessian(state)
-        return None if plain is None else plain + np.diag(self._diagonal)
+        return None if plain is None else plain + self._curvature
 
     def curvature(self, state: State) -> np.ndarray:
         """Return an approximation of the second derivative."""
-        return self.inner.curvature(state) + np.diag(self._diagonal)
+        return self.inner.curvature(state) + self._curvature
 
     def scores(self, state: State, clusters: np.ndarray, n_clusters: int) -> np.ndarray:
         """Return the likelihood's part of the gradient by cluster."""

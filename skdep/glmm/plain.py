@@ -49,20 +49,26 @@ def row_multiplicity(rows: GlmmRows) -> np.ndarray | None:
 
 
 def plain_fit(rows: GlmmRows, ridge: np.ndarray, *, max_iter: int, tol: float) -> PlainFit:
-    """Maximise the likelihood of the fixed effects alone, less half of ridge @ beta**2.
+    """Maximise the likelihood of the fixed effects alone, less half of beta @ ridge @ beta.
 
     Parameters
     ----------
     rows : GlmmRows
         The data.
-    ridge : ndarray of shape (p,)
+    ridge : ndarray of shape (p, p)
         Curvature of a penalty; zeros for none.
     max_iter : int
         Most steps.
     tol : float
         Twice the decrease that a step promises below which the fit has converged.
     """
-    multiplicity = row_multiplicity(rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _newton(rows, ridge, row_multiplicity(rows), max_iter=max_iter, tol=tol)
+
+
+def _newton(
+    rows: GlmmRows, ridge: np.ndarray, multiplicity: np.ndarray | None, *, max_iter: int, tol: float
+) -> PlainFit:
     beta = np.zeros(rows.n_fixed)
     value, score, hessian = _evaluate(rows, beta, ridge, multiplicity)
     n_iter, converged = 0, False
@@ -106,4 +112,4 @@ def _evaluate(
         )
 
     value, score, hessian = add_up_blocks(block, rows.n_rows, 2 * rows.n_fixed + 4)
-    return float(value) + 0.5 * float(ridge @ beta**2), score - ridge * beta, hessian + np.diag(ridge)
+    return float(value) + 0.5 * float(beta @ ridge @ beta), score - ridge @ beta, hessian + ridge

@@ -57,5 +57,7 @@ def log_odds_of(moments: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     smaller = logistic_normal_mean(-np.abs(mean), variance)
     with np.errstate(divide="ignore"):
         size = np.log1p(-smaller) - np.log(smaller)
+    # where the probability is below the smallest number, it is the mean of exp(eta): exp(mean + variance / 2)
+    size = np.where(smaller > 0.0, size, np.abs(mean) - 0.5 * variance)
     # without random effects, or with a single known effect, the log odds are the predictor itself
     return np.where(variance == 0.0, mean, np.copysign(size, mean))

@@ -161,11 +161,13 @@ class JointSearch(BoundaryMoves):
         if at.exact:
             return False
         if self._differenced is not None:
-            values, vectors = spectrum(self._differenced)
-            moved = vectors.T @ (self.position(at.state) - self._differenced_at)
+            scale = self._model()[0]
+            values, vectors = spectrum(self._differenced * np.outer(scale, scale))
+            moved = vectors.T @ ((self.position(at.state) - self._differenced_at) / scale)
             if float(moved @ (values * moved)) <= _FAR:
                 return False
-        self._differenced = hessian_by_differences(self.criterion, at.state, at.gradient, at.hessian)
+        scale, gradient = self._model()[0], self.criterion.gradient(at.state)  # a last step may have left at.gradient
+        self._differenced = hessian_by_differences(self.criterion, at.state, gradient, at.hessian, scale)
         self._differenced_at = self.position(at.state)
         at.n_values += len(self._differenced)
         self._n_approximate = 0

@@ -17,6 +17,8 @@ from skdep.separation import infinite_features, no_separation_certified, separat
 __all__ = ["warn_of_trouble"]
 
 _REMEDY = "Use penalty='weak' for finite estimates"
+# Standard deviation of random effects, in log odds, that hardly any data support.
+_LARGE = 40.0
 
 
 def warn_of_trouble(
@@ -48,6 +50,7 @@ def warn_of_trouble(
         return separated
     _check_search(fitted, bool(separated), notes)
     _check_boundary(fitted, notes)
+    _check_levels(fitted, notes)
     if cov_type == "robust":
         message = few_clusters_message(fitted.estimates.n_clusters, len(fitted.estimates.fit.beta))
         if message:
@@ -99,7 +102,19 @@ def _check_search(fitted: FittedRows, is_separated: bool, notes: FitNotes) -> No
             "structure.",
             ConvergenceWarning,
         )
-    if not fitted.maximum.stable:
+    elif not (is_separated or fitted.penalised) and max(_deviations(optimum.state.factors)) > _LARGE:
+        listed = ", ".join(
+            f"{term.name!r} ({deviation:.3g} log odds)"
+            for term, deviation in zip(fitted.data.terms, _deviations(optimum.state.factors), strict=True)
+            if deviation > _LARGE
+        )
+        notes.warn(
+            f"The standard deviation of the random effects of {listed} is next to no bound: nearly all levels have "
+            "outcomes of one class only, or features separate the outcomes within levels. The likelihood is flat "
+            f"there, and Laplace's approximation poor. {_REMEDY}, or a simpler model.",
+            SeparationWarning,
+        )
+    if not fitted.maximum.stable and optimum.message != UNBOUNDED:
         notes.warn(
             f"With {fitted.maximum.n_nodes} quadrature nodes per dimension, the most that n_quadrature='auto' tries, "
             f"the log-likelihood at the estimates still changes by {fitted.maximum.change:.2g} with more nodes: levels "
@@ -111,6 +126,27 @@ def _check_search(fitted: FittedRows, is_separated: bool, notes: FitNotes) -> No
             "The likelihood is flat: the data do not tell some parameters from others (levels of one row each, one "
             "level only, factors or slopes that are the same). Their standard errors are NaN. Leave a factor or slope "
             "out.",
+            SingularFitWarning,
+        )
+
+
+def _deviations(factors: Sequence[np.ndarray]) -> list[float]:
+    """Return the largest standard deviation of each term, in working coordinates."""
+    return [float(np.sqrt(np.sum(T**2, axis=1).max())) for T in factors]
+
+
+def _check_levels(fitted: FittedRows, notes: FitNotes) -> None:
+    rows = fitted.data.rows
+    alone = [
+        term.name
+        for term, columns in zip(fitted.data.terms, rows.terms, strict=True)
+        if columns.n_levels == rows.n_rows and rows.weight.max() <= 1.0
+    ]
+    if alone:
+        listed = ", ".join(repr(name) for name in alone)
+        notes.warn(
+            f"Every level of {listed} has one row: a single outcome of two classes says nothing of a variance between "
+            "levels, of which only the assumed distributions are left to estimate it. Leave the factor out.",
             SingularFitWarning,
         )
 

@@ -16,7 +16,7 @@ from skdep.mixed.fixed_columns import fixed_columns
 from skdep.mixed.terms import RandomTerm
 from skdep.mixed.weights import RowWeights
 
-__all__ = ["GlmmData", "working_rows"]
+__all__ = ["GlmmData", "counted_rows", "take", "working_rows"]
 
 
 @dataclass(frozen=True)
@@ -85,53 +85,70 @@ def working_rows(
     parts = [working_columns(term, X, total, diagonal=diagonal) for term in terms]
     weight = np.ones(len(y)) if weights.rows is None else weights.rows
     first = terms[0].codes if terms else np.zeros(len(y), dtype=np.int64)
-    is_sorted = bool((first[1:] >= first[:-1]).all())
-    order = None if is_sorted else np.argsort(first, kind="stable")
-    shuffled = [X.T[j] for j in range(X.shape[1])] + [term.codes for term in terms[1:]]
-    shuffled += [] if offset is None else [offset]
-    runs = runs_of_equal_rows(*_taken(order, first, shuffled))
-    if runs is not None:
-        order = runs[0] if order is None else order[runs[0]]
-    outcome = weight * y
-    if order is not None:
-        outcome, weight = outcome[order], weight[order]
-    if runs is not None:
-        outcome, weight = np.add.reduceat(outcome, runs[1]), np.add.reduceat(weight, runs[1])
-        assert order is not None
-        order = order[runs[1]]
+    others = [X.T[j] for j in range(X.shape[1])] + [term.codes for term in terms[1:]]
+    others += [] if offset is None else [offset]
+    order, outcome = None, weight * y
+    if terms:  # without levels rows stay apart: the sandwich takes each for a cluster
+        order, outcome, weight = counted_rows(first, others, outcome, weight)
     row_terms = [_row_term(term, part, order) for term, part in zip(terms, parts, strict=True)]
     level_weights = None
     if weights.multiplicity is not None:
         level_weights = np.zeros(terms[0].n_levels)
         level_weights[terms[0].codes] = weights.multiplicity
     rows = GlmmRows(
-        _take(order, columns),
+        take(order, columns),
         outcome,
         weight,
-        None if offset is None else _take(order, offset),
+        None if offset is None else take(order, offset),
         tuple(row_terms),
         family,
         level_weights,
     )
     mass = float(len(y) if total is None else total.sum())
-    clusters = None if outermost is None else _take(order, outermost.codes)
+    clusters = None if outermost is None else take(order, outermost.codes)
     return GlmmData(rows, list(terms), basis, clusters, np.sqrt(mass / np.maximum(np.diag(gram), 1e-300)), gram)
 
 
-def _take(order: np.ndarray | None, values: np.ndarray) -> np.ndarray:
+def counted_rows(
+    first: np.ndarray, others: Sequence[np.ndarray], outcome: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """Sort rows by their level, and count equal ones.
+
+    Parameters
+    ----------
+    first : ndarray of int of shape (n_rows,)
+        Level of each row.
+    others : sequence of ndarray of shape (n_rows,)
+        What else makes rows equal.
+    outcome, weight : ndarray of shape (n_rows,)
+        Weighted outcomes, and weights: equal rows add theirs up.
+
+    Returns
+    -------
+    order : ndarray of int or None
+        The row that each new row is like; None stands for all rows as they are.
+    outcome, weight : ndarray
+        Their sums.
+    """
+    is_sorted = bool((first[1:] >= first[:-1]).all())
+    order = None if is_sorted else np.argsort(first, kind="stable")
+    runs = runs_of_equal_rows(take(order, first), [take(order, column) for column in others])
+    if runs is None:
+        return order, take(order, outcome), take(order, weight)
+    order = runs[0] if order is None else order[runs[0]]
+    sums = (np.add.reduceat(part[order], runs[1]) for part in (outcome, weight))
+    return order[runs[1]], *sums
+
+
+def take(order: np.ndarray | None, values: np.ndarray) -> np.ndarray:
+    """Return rows in an order; None stands for theirs."""
     return values if order is None else values[order]
-
-
-def _taken(
-    order: np.ndarray | None, first: np.ndarray, columns: Sequence[np.ndarray]
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    return _take(order, first), [_take(order, column) for column in columns]
 
 
 def _row_term(term: RandomTerm, part: WorkingColumns, order: np.ndarray | None) -> RowTerm:
     """Return the term of the sorted rows."""
-    codes = _take(order, term.codes)
+    codes = take(order, term.codes)
     columns = np.empty((term.q, len(codes)))
     for a, column in enumerate(part.columns):
-        columns[a] = 1.0 if column is None else _take(order, column)
+        columns[a] = 1.0 if column is None else take(order, column)
     return RowTerm(codes, term.n_levels, columns, part.to_user)

@@ -11,7 +11,7 @@ import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator, clone
 
-from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear
+from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear, MixedLogit
 from skdep.inference import qic
 
 # How many checks `estimator_checks_generator` yields, by minor version of scikit-learn and kind. A version that is not
@@ -170,6 +170,15 @@ def binary_rows() -> Rows:
     return rows.but(y=(np.random.default_rng(1).uniform(size=rows.n_rows) < probability).astype(int))
 
 
+def multilevel_binary_rows() -> Rows:
+    """Labels of two classes, with large correlated intercepts and slopes of the first feature."""
+    rows, eta, effect = _design(n_clusters=60, most=12, seed=1)
+    rng = np.random.default_rng(4)
+    slope = rng.normal(scale=0.9, size=200)[rows.groups]
+    eta = eta + 2.2 * effect + (slope + 0.5 * effect) * rows.X[:, 0]
+    return rows.but(y=(rng.uniform(size=rows.n_rows) < 1.0 / (1.0 + np.exp(-eta))).astype(int))
+
+
 def _logit(*cov_types: str, **params: Any) -> dict[str, Any]:
     return {
         "estimator": LogitRegressor(**params),
@@ -216,6 +225,24 @@ def _mixed(**params: Any) -> dict[str, Any]:
     }
 
 
+def _mixed_logit(**params: Any) -> dict[str, Any]:
+    sampling, slopes = params.get("weight_type") == "sampling", "random_slopes" in params
+    return {
+        "estimator": MixedLogit(**params),
+        "kind": "classifier",
+        "data": multilevel_binary_rows,
+        "weights": "sampling" if sampling else "rows",
+        "cov_types": ("model", "robust"),
+        "metadata": ("groups", "offset", *(["group_weight"] if sampling else [])),
+        "refused_metadata": () if sampling else ("group_weight",),
+        "group_effects": True,
+        "exact": {"tol": 1e-13},
+        "numbered_features": "random_slopes" if slopes else "",
+        # the penalty on slopes' standard deviations is one of the features as they are
+        "shift_equivariant": not slopes or ("covariance" not in params and "penalty" not in params),
+    }
+
+
 CASES = [
     Case(**_logit()),
     Case(**_logit(penalty="firth")),
@@ -241,6 +268,14 @@ CASES = [
     Case(**_mixed(random_slopes=[0], weight_type="precision")),
     Case(**_mixed(weight_type="sampling")),
     Case(**_mixed(random_slopes=[0], weight_type="sampling", weight_scaling="none", method="ml")),
+    Case(**_mixed_logit()),
+    Case(**_mixed_logit(n_quadrature=1)),
+    Case(**_mixed_logit(random_slopes=[0], n_quadrature=1)),
+    Case(**_mixed_logit(random_slopes=[0], covariance="diagonal", n_quadrature=1)),
+    Case(**_mixed_logit(n_quadrature=7, cov_type="robust")),
+    Case(**_mixed_logit(penalty="weak")),
+    Case(**_mixed_logit(weight_type="sampling")),
+    Case(**_mixed_logit(random_slopes=[0], weight_type="sampling", weight_scaling="none", n_quadrature=1)),
 ]
 
 CHECKED = [case for case in CASES if not case.no_sklearn_checks]

@@ -22,6 +22,7 @@ FITTED = [
     "correlation_shrinkage_",
     "times_",
     "sigma2_",
+    "n_quadrature_",
     "random_covariance_",
     "singular_",
     "n_clusters_",
@@ -31,7 +32,7 @@ FITTED = [
 
 
 # What is the same or not, rather than near.
-EXACT = {"n_iter_", "converged_", "n_clusters_", "separated_", "singular_"}
+EXACT = {"n_iter_", "converged_", "n_quadrature_", "n_clusters_", "separated_", "singular_"}
 
 
 def results(
@@ -56,7 +57,10 @@ def results(
         found["predicted"] = predicted(case, est, rows)
         if case.group_effects:
             given = {"groups": rows.groups if isinstance(groups, str) else groups, "offset": rows.offset}
-            found["conditional"], found["conditional sd"] = est.predict(rows.X, return_std=True, **given)
+            if case.kind == "classifier":
+                found["conditional"] = est.predict_proba(rows.X, **given)
+            else:
+                found["conditional"], found["conditional sd"] = est.predict(rows.X, return_std=True, **given)
     return found
 
 

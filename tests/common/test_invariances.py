@@ -386,8 +386,8 @@ def test_order_of_features_does_not_matter(case):
 @every_case
 def test_constant_offset_moves_only_the_intercept(case):
     rows = case.data()
-    expected = results(case, case.fit(rows), rows)
-    est = case.fit(rows.but(offset=rows.offset + 0.7))
+    expected = results(case, case.fit(rows, estimator=case.unfitted(**case.exact)), rows)
+    est = case.fit(rows.but(offset=rows.offset + 0.7), estimator=case.unfitted(**case.exact))
     assert_allclose(est.intercept_, np.asarray(expected["intercept_"]) - 0.7, rtol=1e-8)
     assert_allclose(est.coef_, expected["coef_"], rtol=1e-8)
     assert_allclose(est.covariance_, expected["covariance_"], rtol=1e-7, atol=1e-10)

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skdep import datasets, interaction
+from skdep import LogitRegressor, datasets, interaction
 from skdep.datasets import (
+    load_cbpp,
     load_dietox,
     load_epil,
     load_ohio,
@@ -57,6 +58,7 @@ STUDIES = [
     Expected(load_orthodont, 108, 4, 2594.5, {"Subject": 27}, ["age", "Sex[Male]"]),
     Expected(load_penicillin, 144, 3, 3308, {"plate": 24, "sample": 6}, [], timed=False),
     Expected(load_pastes, 60, 4, 3603.2, {"batch": 10, "batch:cask": 30}, [], timed=False),
+    Expected(load_cbpp, 842, 3, 99, {"herd": 15}, ["period[2]", "period[3]", "period[4]"], timed=False),
 ]
 every_study = pytest.mark.parametrize("expected", STUDIES, ids=lambda expected: expected.load.__name__)
 
@@ -160,7 +162,8 @@ def test_loading_again_gives_an_independent_copy(expected):
 
 @pytest.mark.parametrize(
     "expected",
-    [study for study in STUDIES if study.load is not load_dietox],  # the pigs have a test of their own
+    # the pigs and the herds, of several sizes, have tests of their own
+    [study for study in STUDIES if study.load not in (load_dietox, load_cbpp)],
     ids=lambda expected: expected.load.__name__,
 )
 def test_clusters_have_the_sizes_stated_in_the_description(expected):
@@ -294,13 +297,66 @@ def test_pastes_standard_deviations_of_lmer():
     np.testing.assert_allclose(np.sqrt([cask, batch, residual]), [2.90408, 1.28737, 0.82341], atol=1e-4)
 
 
+def test_cbpp_counts_by_period():
+    """Added up from the table of the source: cases out of animals in each period."""
+    cbpp = load_cbpp()
+    by_period = cbpp.frame.groupby("period")["case"].agg(["sum", "size"])
+    assert by_period["sum"].to_dict() == {"1": 61, "2": 17, "3": 14, "4": 7}
+    assert by_period["size"].to_dict() == {"1": 278, "2": 212, "3": 197, "4": 155}
+    sizes = cbpp.groups.value_counts()
+    assert [sizes.min(), sizes.max()] == [26, 96]
+    assert "15 herds of 26 to 96 rows" in cbpp.DESCR
+    periods = cbpp.frame.groupby("herd")["period"].agg(lambda values: "".join(sorted(set(values))))
+    assert periods[periods != "1234"].to_dict() == {2: "123", 8: "1"}
+
+
+def test_cbpp_rows_of_one_herd():
+    """Herd 1 had 2 cases among 14 animals, then 3 of 12, 4 of 9 and 0 of 5."""
+    frame = load_cbpp().frame.query("herd == 1")
+    assert len(frame) == 40
+    assert frame.groupby("period")["case"].apply(list).map(sum).tolist() == [2, 3, 4, 0]
+    assert frame.groupby("period").size().tolist() == [14, 12, 9, 5]
+
+
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_cbpp_counts_stand_for_the_rows(as_frame):
+    counted, written_out = load_cbpp(counts=True, as_frame=as_frame), load_cbpp(as_frame=as_frame)
+    assert set(counted) == KEYS | {"sample_weight"}
+    assert len(counted.data) == len(counted.target) == len(counted.groups) == 90
+    assert counted.sample_weight.min() > 0
+    times = np.asarray(counted.sample_weight)
+    for key in ("data", "target", "groups"):
+        assert type(counted[key]) is type(written_out[key])
+        np.testing.assert_array_equal(np.repeat(np.asarray(counted[key]), times, axis=0), written_out[key])
+    assert counted.feature_names == written_out.feature_names
+    if as_frame:
+        assert not counted.frame.duplicated(["herd", "period", "case"]).any()
+        assert counted.frame.columns.tolist() == ["herd", "period", "case", "animals"]
+        assert all(f"``{column}``" in counted.DESCR for column in counted.frame)
+
+
+def test_cbpp_odds_ratios_of_counts_and_rows_agree():
+    """A saturated model of the periods has the log odds of the table, 61 of 278 and so on."""
+    cases, animals = np.array([61, 17, 14, 7]), np.array([278, 212, 197, 155])
+    log_odds = np.log(cases / (animals - cases))
+    for cbpp in (load_cbpp(as_frame=False), load_cbpp(counts=True, as_frame=False)):
+        fit = LogitRegressor().fit(cbpp.data, cbpp.target, sample_weight=cbpp.get("sample_weight"))
+        np.testing.assert_allclose(fit.intercept_, log_odds[0], rtol=1e-8)
+        np.testing.assert_allclose(fit.coef_[0], log_odds[1:] - log_odds[0], rtol=1e-8)
+
+
+def test_cbpp_counts_need_their_weights():
+    with pytest.raises(ValueError, match="weights"):
+        load_cbpp(counts=True, return_X_y=True)
+
+
 def test_arguments_are_keyword_only():
     with pytest.raises(TypeError, match="positional"):
         load_ohio(True)
 
 
 @pytest.mark.parametrize(
-    "module", ["__init__", "_checks", "_draw", "_load", "_longitudinal", "_make", "_multilevel", "_studies"]
+    "module", ["__init__", "_checks", "_counts", "_draw", "_load", "_longitudinal", "_make", "_multilevel", "_studies"]
 )
 def test_importing_does_not_import_pandas(module, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)  # makes every further import of it raise

@@ -1,0 +1,1 @@
+"""Tests of the logistic mixed model and its engines."""
