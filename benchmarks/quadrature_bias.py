@@ -20,6 +20,7 @@ from scipy.special import ndtri
 from benchmarks.glmm_data import SHORT_COEF, short_clusters
 from benchmarks.mixed_data import MixedData
 from benchmarks.table import Table
+from skdep import MixedLogit
 
 __all__ = ["NODES", "PARAMETERS", "bias", "main"]
 
@@ -77,8 +78,6 @@ def bias(n_clusters: int, n_replicates: int, seed: int, nodes: Sequence[int] = N
 
 def _fit(data: MixedData, n_quadrature: int) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return estimates in the order of `PARAMETERS`, which coefficients their intervals hold, and the convergence."""
-    from skdep import MixedLogit
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fits that go wrong are recognised by their flags
         model = MixedLogit(n_quadrature=n_quadrature).fit(data.X, data.y, groups=data.groups)

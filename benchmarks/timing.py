@@ -111,7 +111,7 @@ def compare(
         rows = [_row(record, records[0], data) for record in records]
     notes = {record.program.name: record.program.note for record in records if record.program.note}
     formats = {f"{how}{what} differ": ".1e" for how in ("", "tight ") for what in ("coef", "SE", "variances")}
-    formats["logLik above"] = "+.1e"
+    formats.update({f"{how}logLik above": "+.1e" for how in ("", "tight ")})
     return Table(title, describe, rows, notes, formats)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.mixed_data import MixedData
 from benchmarks.timing import Estimates, Program
-from skdep import MixedLinear
+from skdep import MixedLinear, MixedLogit
 
 __all__ = ["logit_estimates", "mixed", "mixed_estimates", "mixed_logit"]
 
@@ -41,8 +41,6 @@ def mixed(method: str = "reml") -> Program:
 
 
 def _fit_logit(data: MixedData, n_quadrature: int) -> Estimates:
-    from skdep import MixedLogit
-
     model = MixedLogit(random_slopes=[0] if data.slope else None, n_quadrature=n_quadrature)
     model.fit(data.X, data.y, groups=data.groups)
     return Estimates(

@@ -35,6 +35,7 @@ from skdep.glmm.quadrature_hessian import exact_hessian
 from skdep.glmm.rows import GlmmRows
 from skdep.glmm.stacks import multiply, transposed
 from skdep.glmm.state import Gradient, State
+from skdep.mixed.boundary import BOUNDARY
 from skdep.mixed.parameters import CovarianceParameters
 
 __all__ = ["AdaptiveQuadrature", "NodeSums"]
@@ -223,12 +224,21 @@ class AdaptiveQuadrature:
         return -result
 
     def gradient(self, state: State) -> Gradient:
-        """Differentiate the criterion; the derivative by Sigma is that of Laplace's approximation."""
+        """Differentiate the criterion."""
         row = self.forces(state)["row"]
         row_weights = self.laplace.row_weights
         row = row if row_weights is None else row * row_weights
         by_T = self.laplace.weighted(self._by_factor(state)).sum(axis=2)
-        return Gradient(-np.dot(row, self.rows.fixed), [by_T], self.laplace.gradient(state).sigma)
+        return Gradient(-np.dot(row, self.rows.fixed), [by_T], [self._by_sigma(state, by_T)])
+
+    def _by_sigma(self, state: State, by_T: np.ndarray) -> np.ndarray:
+        """Return G: that of the gradient by T, or, where T is singular and says nothing, of Laplace's approximation."""
+        (T,), parameters = state.factors, self.parameters
+        if np.abs(np.diag(T)).min() < BOUNDARY:
+            return self.laplace.gradient(state).sigma[0]
+        by_entry = np.linalg.solve(parameters.jacobian([T]).T, parameters.pack([by_T]))
+        halves = np.where(parameters.rows[0] == parameters.columns[0], 1.0, 0.5)
+        return np.tensordot(by_entry * halves, parameters.basis[0], axes=1)
 
     def scores(self, state: State, clusters: np.ndarray, n_clusters: int) -> np.ndarray:
         """Return the gradient's share of each cluster."""
