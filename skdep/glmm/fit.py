@@ -16,7 +16,7 @@ from skdep.glmm.working import GlmmData, working_rows
 from skdep.mixed.terms import RandomTerm
 from skdep.mixed.weights import RowWeights
 
-__all__ = ["PRIOR_SD", "FittedRows", "fit_binary_rows", "settings_of"]
+__all__ = ["PRIOR_SD", "FittedRows", "fit_binary_rows", "penalty_curvature", "settings_of"]
 
 # Standard deviation of the weak penalty's normal priors, in log odds per standard deviation of a column.
 PRIOR_SD = 2.5
@@ -125,7 +125,9 @@ def fit_binary_rows(
         fit_intercept=fit_intercept,
         diagonal=diagonal,
     )
-    ridge = _ridge(data, X, weights.total, fit_intercept) if penalised else np.zeros((data.rows.n_fixed,) * 2)
+    ridge = (
+        penalty_curvature(data, X, weights.total, fit_intercept) if penalised else np.zeros((data.rows.n_fixed,) * 2)
+    )
     if not terms:
         # by the number of rows: where data are separated, the end must not depend on the scale of weights
         plain = plain_fit(data.rows, ridge, max_iter=max_iter, tol=0.01 * tol * weights.n_obs)
@@ -139,7 +141,7 @@ def fit_binary_rows(
     return FittedRows(estimates, data, plain, maximum, is_accurate, penalised)
 
 
-def _ridge(data: GlmmData, X: np.ndarray, weights: np.ndarray | None, fit_intercept: bool) -> np.ndarray:
+def penalty_curvature(data: GlmmData, X: np.ndarray, weights: np.ndarray | None, fit_intercept: bool) -> np.ndarray:
     """Return the curvature (p, p) of the penalty on working coefficients.
 
     It is that of the user's slopes, whatever the working columns: where features are collinear those are others.

@@ -26,6 +26,8 @@ __all__ = ["HeldPoint", "HeldSearch", "rate_of_change"]
 _NEAR = 1e-2
 _NUDGE = 0.03
 _LADDER = (0.1, 0.4, 1.5)
+# Sizes of bounded parameters in other starts of a search that ends at a bound.
+_OTHER_STARTS = (0.2, 0.7)
 # Approximate second derivatives are believed for so many steps.
 _BELIEVED = 6
 _MOST_HALVINGS = 25
@@ -106,15 +108,39 @@ class HeldSearch:
             if abs(theta[k]) < _NEAR:
                 theta[k] = _NUDGE
         theta = np.maximum(theta, self._lower)
-        state = self.frame.value(self.constraint.x(theta), start)
-        if not np.isfinite(state.value):
-            raise np.linalg.LinAlgError("the likelihood cannot be evaluated")
-        point = self._descend(theta, state, hessian)
+        point = self._search(theta, start, hessian)
+        if any(point.theta[k] == 0.0 for k in self.constraint.bounded):
+            point = self._inside(theta, point)
         for _ in range(len(self.constraint.pivots)):
             lower = self._elsewhere(point)
             if lower is None:
                 break
             point = self._descend(*lower, point.hessian)
+        return point
+
+    def _search(self, theta: np.ndarray, start: State | None, hessian: np.ndarray | None) -> HeldPoint:
+        state = self.frame.value(self.constraint.x(theta), start)
+        if not np.isfinite(state.value):
+            raise np.linalg.LinAlgError("the likelihood cannot be evaluated")
+        return self._descend(theta, state, hessian)
+
+    def _inside(self, theta: np.ndarray, point: HeldPoint) -> HeldPoint:
+        """Search from other starts too, since the end of a search at a bound may hide a lower one that is not."""
+        at_bound = [k for k in self.constraint.bounded if point.theta[k] == 0.0]
+        starts = []
+        for size in _OTHER_STARTS:
+            starts.append(point.theta.copy())
+            starts[-1][at_bound] = size
+            starts.append(theta.copy())
+            pivots = list(self.constraint.pivots)
+            starts[-1][pivots] = np.copysign(np.maximum(0.4 * np.abs(theta[pivots]), size), theta[pivots])
+        for other in starts:
+            try:
+                found = self._search(other, point.state, point.hessian)
+            except np.linalg.LinAlgError:
+                continue
+            if found.value < point.value - 1e-7:
+                point = found
         return point
 
     def _descend(self, theta: np.ndarray, state: State, approximation: np.ndarray | None) -> HeldPoint:

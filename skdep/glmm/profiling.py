@@ -34,6 +34,8 @@ __all__ = ["LogitProfiler", "small_data"]
 _ZETA_TOL, _TOL = 1e-6, 1e-8
 _MAX_ITER = 100
 _MOST_POINTS = 40
+# Relative width of a bracket that is closed, and the change of zeta over it that is no rounding.
+_CLOSED, _JUMP = 1e-7, 1e-3
 # Points after which a side that has not crossed the cut is tried at its bound.
 _PATIENCE = 6
 # Changes of the linear predictor, in log odds, beyond which no data tell parameters apart.
@@ -73,7 +75,7 @@ class LogitProfiler:
         for k, parameter in enumerate(self.parameters):
             if parameter.kind == "correlation" and abs(self.estimates[k]) > 1.0 - 1e-9:
                 self.estimates[k] = np.sign(self.estimates[k])
-        self._base: tuple[Frame, HeldPoint] | None = None
+        self._frames: dict[tuple[int, ...], tuple[Frame, HeldPoint]] = {}
 
     def profile(self, number: int, cut: float) -> Profile:
         """Profile a parameter.
@@ -93,7 +95,7 @@ class LogitProfiler:
             return Profile(estimate, lower, upper, np.array([lower, upper]), np.zeros(2))
         with small_data(self.data, self.settings.n_quadrature or 1):
             held, optimum, far = self._held(parameter)
-            curve = _Curve(held, estimate, optimum, cut, far, self._slack(parameter))
+            curve = _Curve(held, estimate, optimum, cut, far, self._slack(parameter), self._highest(parameter))
             low, high = curve.end(-1, lower), curve.end(1, upper)
         value, zeta = curve.points()
         return Profile(estimate, low, high, value, zeta, tuple(curve.problems))
@@ -102,6 +104,25 @@ class LogitProfiler:
         """Return how much lower than at the estimates -2 log L may seem: by the quadrature's error on turned axes."""
         is_turned = parameter.kind != "coefficient" and len(self.factors[parameter.term]) > 1
         return _QUADRATURE_ERROR if is_turned and self.settings.n_quadrature != 1 else _ROUNDING
+
+    def _highest(self, parameter: NaturalParameter) -> float:
+        """Return what -log L cannot exceed along a profile.
+
+        Where an effect has no variance, its correlations may be anything: that of the model without it.
+        """
+        if parameter.kind != "correlation":
+            return np.inf
+        values = []
+        for effect in (parameter.first, parameter.second):
+            frame, optimum = self._frame(parameter.term, effect)
+            held = HeldDeviation(frame, parameter.term, 0, 1.0)
+            search = HeldSearch(frame, held.at(0.0), max_iter=_MAX_ITER, tol=_TOL)
+            try:
+                found = search.run(held.theta(optimum.x, 0.0), optimum.state, optimum.hessian)
+            except np.linalg.LinAlgError:
+                continue
+            values.append(found.value)
+        return min(values, default=np.inf)
 
     def _held(self, parameter: NaturalParameter) -> tuple[Held, HeldPoint, float]:
         """Return the held parameter, the maximum of the likelihood in its frame, and which change of it is large."""
@@ -116,25 +137,34 @@ class LogitProfiler:
             if self.settings.diagonal or len(rows) == 1:
                 frame, optimum = self._frame()
                 return HeldDeviation(frame, term, k, size), optimum, _FAR * size
-            frame, optimum = self._frame(term, rows[[k]])
+            frame, optimum = self._frame(term, k)
             return HeldDeviation(frame, term, 0, size), optimum, _FAR * size
         pair = rows[[k, parameter.second]]
-        frame, optimum = self._frame(term, pair)
+        frame, optimum = self._frame(term, k, parameter.second)
         first, second = pair / np.linalg.norm(pair, axis=1)[:, None]
         return HeldCorrelation(frame, term, float(first @ second)), optimum, np.inf
 
-    def _frame(self, term: int = 0, directions: np.ndarray | None = None) -> tuple[Frame, HeldPoint]:
-        """Return the frame whose first effects span given directions (by default that of the fit), and its maximum."""
-        if directions is None and self._base is not None:
-            return self._base
-        rotation = None if directions is None else _rotation(directions)
-        frame = make_frame(
-            self.data.rows, self.settings, self.data.units, self.beta, self.factors, term=term, rotation=rotation
-        )
-        found = frame, _maximum(frame)
-        if directions is None:
-            self._base = found
-        return found
+    def _frame(self, *place: int) -> tuple[Frame, HeldPoint]:
+        """Return a frame, and the maximum of the likelihood there.
+
+        Parameters
+        ----------
+        *place : int
+            A term and effects of it, which the first of the turned effects span; none for the frame of the fit.
+        """
+        if place not in self._frames:
+            term, rotation = 0, None
+            if place:
+                term, *effects = place
+                rotation = _rotation(self.to_user[term][effects])
+            rows, units = self.data.rows, self.data.units
+            frame = make_frame(rows, self.settings, units, self.beta, self.factors, term=term, rotation=rotation)
+            found = frame, _maximum(frame)
+            if len(place) > 2:
+                # of no use to other parameters
+                return found
+            self._frames[place] = found
+        return self._frames[place]
 
 
 def _rotation(directions: np.ndarray) -> np.ndarray:
@@ -170,9 +200,13 @@ class _Point:
 class _Curve:
     """Points of one profile, on both sides of the estimate."""
 
-    def __init__(self, held: Held, estimate: float, optimum: HeldPoint, cut: float, far: float, slack: float):
+    def __init__(
+        self, held: Held, estimate: float, optimum: HeldPoint, cut: float, far: float, slack: float, highest: float
+    ):
         self.held, self.estimate, self.cut, self.far, self.slack = held, estimate, cut, far, slack
-        self.lowest = optimum.value
+        self.lowest, self.highest = optimum.value, highest
+        # with a likelihood that never falls below the cut, there is but the bound
+        self.patience = 2 if 2.0 * (highest - optimum.value) < cut**2 else _PATIENCE
         self.problems: list[str] = []
         rate, curvature = rate_of_change(held.theta(optimum.x, estimate), optimum.hessian, held.at(estimate))
         slope = float(curvature**-0.5) if np.isfinite(curvature) and curvature > 0 else np.nan
@@ -214,6 +248,11 @@ class _Curve:
                 inside.append(point)
             else:
                 outside = point
+            if outside is not None and abs(outside.x - inside[-1].x) <= _CLOSED * abs(outside.x - self.estimate):
+                # quadrature with too few nodes jumps, and so do ends of searches
+                if abs(outside.zeta - inside[-1].zeta) > _JUMP:
+                    self._note(f"the profile jumps at {outside.x:.6g}")
+                return outside.x
         reached = sorted([inside[-1].x, bound if outside is None else outside.x])
         self._note(f"no end was found between {reached[0]:.6g} and {reached[1]:.6g}")
         return np.nan
@@ -234,7 +273,7 @@ class _Curve:
         guess = _interpolated(inside[-2], last, target)
         if not 0.0 < side * (guess - last.x) < 3.0 * reach:
             guess = last.x + side * 2.0 * reach
-        return guess if side * (bound - guess) > 0 and (count < _PATIENCE or np.isinf(bound)) else bound
+        return guess if side * (bound - guess) > 0 and (count < self.patience or np.isinf(bound)) else bound
 
     def _first_slope(self) -> float:
         """Return a guess of the standard error, where second derivatives do not tell."""
@@ -250,14 +289,15 @@ class _Curve:
                 x = 0.5 * (x + near.x)
         else:
             return None
-        constraint, rise = self.held.at(x), 2.0 * (found.value - self.lowest)
+        constraint, rise = self.held.at(x), 2.0 * (min(found.value, self.highest) - self.lowest)
         if rise < -self.slack:
             self._note(f"a better fit was found at {x:.6g}: -2 log-likelihood is lower by {-rise:.3g}")
         if not found.converged:
             self._note(f"the fit at {x:.6g} did not converge")
         zeta = float(np.sign(x - self.estimate) * np.sqrt(max(rise, 0.0)))
         by_value = float(found.gradient @ constraint.velocity(found.theta))
-        slope = zeta / by_value if by_value * zeta > 0 else np.nan
+        is_curved = by_value * zeta > 0 and found.value < self.highest
+        slope = zeta / by_value if is_curved else np.nan
         rate, _ = rate_of_change(found.theta, found.hessian, constraint)
         point = _Point(x, zeta, slope, found.x, found.hessian, rate)
         self._points[x], self._warm = point, found.state

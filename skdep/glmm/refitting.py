@@ -13,7 +13,7 @@ from skdep._fingerprint import DataFingerprint, fingerprint, same_column
 from skdep._outcome import encode_binary
 from skdep._validation import check_offset, check_rows, check_weights
 from skdep.glmm.cumulants import Binomial
-from skdep.glmm.fit import PRIOR_SD, _ridge
+from skdep.glmm.fit import PRIOR_SD, penalty_curvature
 from skdep.glmm.maximise import Settings
 from skdep.glmm.search import UNBOUNDED
 from skdep.glmm.working import GlmmData, working_rows
@@ -141,7 +141,7 @@ def settings_for(model: Any, given: GivenRows) -> Settings:
     """
     ridge, of_effects = np.zeros((given.data.rows.n_fixed,) * 2), 0.0
     if model.penalty is not None:
-        ridge, of_effects = _ridge(given.data, given.X, given.weights, model.fit_intercept), PRIOR_SD**-2
+        ridge, of_effects = penalty_curvature(given.data, given.X, given.weights, model.fit_intercept), PRIOR_SD**-2
     diagonal = model.covariance == "diagonal"
     return Settings(model.n_quadrature_, diagonal, ridge, of_effects, model.max_iter, model.tol)
 

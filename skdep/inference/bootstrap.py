@@ -16,12 +16,14 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing, check_random_state
 
-from skdep._validation import check_offset, check_rows, check_weights
+from skdep._validation import check_weights
 from skdep.base import level_of_caller
 from skdep.exceptions import CollinearityWarning, FewClustersWarning
+from skdep.inference._bootstrap_plans import bootstrap_plan
+from skdep.inference._features import last_step
 from skdep.inference._progress import Progress
 from skdep.inference._table import Table
-from skdep.inference.profile import linear_mixed
+from skdep.inference.profile import is_linear, mixed_model
 
 __all__ = ["BootstrapResult", "bootstrap"]
 
@@ -84,14 +86,15 @@ def bootstrap(
     random_state: Any = None,
     progress: bool = False,
 ) -> BootstrapResult:
-    r"""Simulate outcomes from a fitted linear mixed model, and fit to each again.
+    r"""Simulate outcomes from a fitted mixed model, and fit to each again.
 
-    Random effects and residuals are drawn anew from their estimated distributions; X, groups, weights and offset stay.
+    Random effects and, given these, outcomes are drawn anew from their estimated distributions; X, groups, weights and
+    offset stay.
 
     Parameters
     ----------
-    est : MixedLinear
-        A fitted linear mixed model, or a pipeline or search around one.
+    est : MixedLinear or MixedLogit
+        A fitted mixed model, or a pipeline or search around one.
     X : array-like of shape (n_rows, n_features)
         Features of the fit.
     y : array-like of shape (n_rows,)
@@ -103,9 +106,9 @@ def bootstrap(
     sample_weight : array-like of shape (n_rows,), optional
         Weights of the fit: frequencies, which must be whole numbers, or precisions.
     statistic : callable, optional
-        Takes a fitted MixedLinear, returns a number, an array, a dict or a Series. By default coefficients, standard
-        deviations and correlations of random effects, and the residual standard deviation; that is much faster, since
-        only what involves y is formed anew.
+        Takes a fitted model, returns a number, an array, a dict or a Series. By default coefficients, standard
+        deviations and correlations of random effects, and the residual standard deviation where there is one; that is
+        much faster, since only what involves y is formed anew.
     n_boot : int, default=1000
         Number of replicates.
     kind : {"parametric"}, default="parametric"
@@ -129,8 +132,8 @@ def bootstrap(
     Raises
     ------
     ValueError
-        If the data are not those of the fit, weights are sampling weights or broken frequencies, or there is no
-        residual variance.
+        If the data are not those of the fit, weights are sampling weights or broken frequencies, or there is nothing to
+        draw from: no residual variance, or features that separate the outcomes.
 
     See Also
     --------
@@ -142,6 +145,9 @@ def bootstrap(
     such rows are written out. Where every level's effect is estimated as zero, a correlation is not defined: such
     replicates are left out of its row of the table. In small samples the percentile interval of a standard deviation
     is too low, since replicates are biased as the estimate is; the profile interval is to be preferred.
+
+    Refits of a MixedLogit have the number of quadrature nodes of the fit, and begin at its estimates. A replicate fails
+    whose estimates are infinite: all outcomes are of one class, or features separate them.
 
     References
     ----------
@@ -162,26 +168,26 @@ def bootstrap(
     ['estimate', 'bias', 'std_error']
     """
     _check_arguments(n_boot, kind, level)
-    X = _through_pipeline(est, X)
-    model = linear_mixed(est)
+    model = mixed_model(est)
+    X = last_step(est, X)[1]
     _check_model(model)
     weights = check_weights(sample_weight, len(y))
     if weights is not None and model.weight_type == "frequency":
-        _check_whole(weights)
+        _check_whole(weights, can_be_precise=is_linear(model))
         if statistic is not None:
             X, y, groups, offset = _written_out(weights, X, y, groups, offset)
             weights = None
-    simulator, rows = _simulator(model, X, y, groups, offset, weights)
+    plan = bootstrap_plan(model, X, y, groups, offset, weights)
     seeds = _seeds(random_state, n_boot)
-    size = max(1, min(_BATCH_OUTCOMES, _BATCH_FLOATS // max(simulator.n_rows, 1)))
-    batches = (simulator.draw(seeds[begin : begin + size]) for begin in range(0, n_boot, size))
+    size = max(1, min(_BATCH_OUTCOMES, _BATCH_FLOATS // max(plan.simulator.n_rows, 1)))
+    batches = (plan.simulator.draw(seeds[begin : begin + size]) for begin in range(0, n_boot, size))
     if statistic is None:
-        names, estimate, refit = _all_parameters(model)
-        work = (delayed(refit)(simulator.products(*batch)) for batch in batches)
+        names, estimate, refit = plan.all_parameters()
+        work = (delayed(refit)(plan.simulator.products(*batch)) for batch in batches)
     else:
         names, estimate = _named(statistic(model))
-        again = partial(_fit_again, model, statistic, X, rows, groups, weights, offset)
-        work = (delayed(again)(simulator.to_user(outcomes)) for outcomes, _ in batches)
+        again = partial(_fit_again, plan.twin, statistic, X, groups, weights, offset)
+        work = (delayed(again)(plan.outcomes(plan.simulator.to_user(batch[0]))) for batch in batches)
     values, failed, singular = _collect(work, n_jobs, Progress("Bootstrap", n_boot, progress))
     if failed.any():
         warnings.warn(
@@ -210,94 +216,29 @@ def _check_model(model: Any) -> None:
             "The parametric bootstrap draws from the model; with weight_type='sampling' the spread comes from the "
             "design, which a model cannot simulate. coef_table has robust standard errors."
         )
-    if model.sigma2_ == 0.0:
+    if not is_linear(model):
+        from skdep.glmm.refitting import check_refittable
+
+        check_refittable(model, "Simulations")
+    elif model.sigma2_ == 0.0:
         raise ValueError("The fit leaves no residual variance: there is nothing to simulate.")
 
 
-def _check_whole(weights: np.ndarray) -> None:
+def _check_whole(weights: np.ndarray, *, can_be_precise: bool) -> None:
     broken = np.flatnonzero(weights != np.round(weights))
     if len(broken):
         row = int(broken[0])
+        hint = " If Var(e_i) = sigma2 / w_i was meant, use weight_type='precision'." if can_be_precise else ""
         raise ValueError(
-            f"Frequency weights count rows, and must be whole numbers to be simulated; row {row} has {weights[row]:g}. "
-            "If Var(e_i) = sigma2 / w_i was meant, use weight_type='precision'."
+            f"Frequency weights count rows, and must be whole numbers to be simulated; row {row} has {weights[row]:g}."
+            f"{hint}"
         )
-
-
-def _through_pipeline(est: Any, X: Any) -> Any:
-    """Return the features that the last step of a pipeline gets."""
-    while not hasattr(est, "_inference"):
-        if hasattr(est, "best_estimator_"):
-            est = est.best_estimator_
-        elif hasattr(est, "steps"):
-            X = est[:-1].transform(X) if len(est.steps) > 1 else X
-            est = est.steps[-1][1]
-        else:
-            break
-    return X
 
 
 def _written_out(weights: np.ndarray, X: Any, *columns: Any) -> list[Any]:
     """Return all with row i as often as its weight says."""
     rows = np.repeat(np.arange(len(weights)), weights.astype(int))
     return [None if part is None else _safe_indexing(part, rows) for part in (X, *columns)]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Which rows are simulated, and what is added to simulated outcomes.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_rows,)
-        Outcomes of the fit.
-    kept : ndarray of bool of shape (n_rows,)
-        Rows of positive weight.
-    offset : ndarray of shape (n_rows,) or float
-        Offset.
-    """
-
-    y: np.ndarray
-    kept: np.ndarray
-    offset: Any
-
-
-def _simulator(model: Any, X: Any, y: Any, groups: Any, offset: Any, weights: np.ndarray | None) -> tuple[Any, _Rows]:
-    """Bring the rows to working coordinates, as at fit, and check that they are those of the fit."""
-    from skdep.mixed.fit import working_data
-    from skdep.mixed.simulation import Simulator
-    from skdep.mixed.weights import resolve_weights
-
-    twin = clone(model)
-    X, y = check_rows(twin, X, y, y_numeric=True, ensure_min_features=0)
-    y = np.asarray(y, dtype=np.float64)
-    offset = check_offset(offset, len(y))
-    kept = np.ones(len(y), dtype=bool) if weights is None else weights > 0
-    rows = _Rows(y, kept, 0.0 if offset is None else offset)
-    terms = [] if groups is None else twin._terms(groups, len(y))
-    terms = sorted((term.take(kept) for term in terms), key=lambda term: -term.n_levels * term.q)
-    X, y = X[kept], (y - rows.offset)[kept]
-    weights = None if weights is None else weights[kept]
-    scaled = resolve_weights(weights, None, terms, len(y), weight_type=model.weight_type, weight_scaling="none")
-    diagonal = model.covariance == "diagonal"
-    data = working_data(X, y, terms, scaled, fit_intercept=model.fit_intercept, diagonal=diagonal)
-    if not _same_products(model._model.products, data.products):
-        raise ValueError(
-            "These are not the data of the fit: give the X, y, groups, offset and sample_weight that est was fitted to."
-        )
-    return Simulator(data, scaled, model._model, repeated=model.weight_type == "frequency"), rows
-
-
-def _same_products(fitted: Any, given: Any) -> bool:
-    """Say whether data have the cross-products of the fit; rows in another order do."""
-    if len(fitted.terms) != len(given.terms) or fitted.gram.shape != given.gram.shape:
-        return False
-    pairs = [(fitted.gram, given.gram), (fitted.n_obs, given.n_obs), (fitted.y_scale, given.y_scale)]
-    for old, new in zip(fitted.terms, given.terms, strict=True):
-        if old.border.shape != new.border.shape:
-            return False
-        pairs += [(old.border, new.border), (old.own, new.own)]
-    return all(np.allclose(old, new, rtol=1e-6, atol=1e-7 * (1.0 + np.abs(old).max(initial=0.0))) for old, new in pairs)
 
 
 def _seeds(random_state: Any, n_boot: int) -> list[np.random.SeedSequence]:
@@ -307,20 +248,6 @@ def _seeds(random_state: Any, n_boot: int) -> list[np.random.SeedSequence]:
     else:
         entropy = check_random_state(random_state).randint(0, 2**32, size=4, dtype=np.uint64)
     return np.random.SeedSequence([int(word) for word in entropy]).spawn(n_boot)
-
-
-def _all_parameters(model: Any) -> tuple[list[str], np.ndarray, Callable[..., Any]]:
-    """Return names and estimates of all parameters, and what fits them again."""
-    from skdep.mixed.natural_parameters import natural_parameters, natural_values
-    from skdep.mixed.simulation import Refit
-
-    fit, names = model._model, model._inference.names
-    diagonal = fit.parameters.diagonal
-    parameters = natural_parameters(names, model.random_names_, model._working_order, diagonal=diagonal)
-    border = fit.engine().value(fit.factors).border
-    estimate = natural_values(parameters, fit.products, fit.back, fit.origin, fit.factors, border)
-    refit = Refit(fit, parameters, model.max_iter, model.tol)
-    return [parameter.name for parameter in parameters], estimate, refit
 
 
 def _named(result: Any) -> tuple[list[str], np.ndarray]:
@@ -336,10 +263,9 @@ def _named(result: Any) -> tuple[list[str], np.ndarray]:
 
 
 def _fit_again(
-    model: Any,
+    twin: Any,
     statistic: Callable[[Any], Any],
     X: Any,
-    rows: _Rows,
     groups: Any,
     weights: np.ndarray | None,
     offset: Any,
@@ -352,12 +278,12 @@ def _fit_again(
         # a singular refit is counted, and what holds of X and groups was said when the model was fitted
         for category in (ConvergenceWarning, CollinearityWarning, FewClustersWarning):
             warnings.simplefilter("ignore", category)
-        for number in range(outcomes.shape[1]):
-            y = rows.y.copy()
-            y[rows.kept] = outcomes[:, number]
-            y[rows.kept] += rows.offset[rows.kept] if np.ndim(rows.offset) else rows.offset
+        for number, y in enumerate(outcomes.T):
+            if (y == y[0]).all():
+                values.append(None)
+                continue
             try:
-                again = clone(model).fit(X, y, groups=groups, sample_weight=weights, offset=offset)
+                again = clone(twin).fit(X, y, groups=groups, sample_weight=weights, offset=offset)
             except np.linalg.LinAlgError:
                 values.append(None)
                 continue

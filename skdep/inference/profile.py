@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skdep.base import level_of_caller
 from skdep.inference._access import unwrap
+from skdep.inference._features import last_step
 from skdep.inference._progress import Progress
 from skdep.inference._table import Table, critical_value
 
@@ -66,9 +67,18 @@ class ProfileIntervals:
 
 
 def profile_interval(
-    est: Any, parameters: str | Sequence[str] | None = None, *, level: float = 0.95, progress: bool = False
+    est: Any,
+    parameters: str | Sequence[str] | None = None,
+    *,
+    X: Any = None,
+    y: Any = None,
+    groups: Any = None,
+    offset: Any = None,
+    sample_weight: Any = None,
+    level: float = 0.95,
+    progress: bool = False,
 ) -> ProfileIntervals:
-    r"""Find profile-likelihood intervals of the parameters of a linear mixed model.
+    r"""Find profile-likelihood intervals of the parameters of a mixed model.
 
     The interval holds all values that a likelihood-ratio test does not reject. It need not be symmetric, does not leave
     the parameter space, and is the interval of choice for standard deviations and correlations of random effects: a
@@ -76,11 +86,21 @@ def profile_interval(
 
     Parameters
     ----------
-    est : MixedLinear
-        A fitted linear mixed model, or a pipeline or search around one. No data are needed.
+    est : MixedLinear or MixedLogit
+        A fitted mixed model, or a pipeline or search around one.
     parameters : str or sequence of str, optional
         Names of parameters, as they are in the table; ``"coefficients"`` stands for all coefficients, ``"variances"``
         for all the others. By default all.
+    X : array-like of shape (n_rows, n_features), optional
+        Features of the fit. Fits keep no rows: MixedLogit needs all the data of the fit again, MixedLinear none.
+    y : array-like of shape (n_rows,), optional
+        Outcomes of the fit.
+    groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
+        Grouping factors of the fit.
+    offset : array-like of shape (n_rows,), optional
+        Offset of the fit.
+    sample_weight : array-like of shape (n_rows,), optional
+        Weights of the fit.
     level : float, default=0.95
         Confidence level.
     progress : bool, default=False
@@ -94,8 +114,9 @@ def profile_interval(
     Raises
     ------
     ValueError
-        If names are unknown, `level` is not between 0 and 1, or the fit has no likelihood: with sampling weights it is
-        a pseudo-likelihood, without residual variance it is infinite.
+        If names are unknown, `level` is not between 0 and 1, data are missing or not those of the fit, or the fit has
+        no likelihood with a maximum: with sampling weights it is a pseudo-likelihood, without residual variance it is
+        infinite, where features separate outcomes estimates are.
 
     See Also
     --------
@@ -109,6 +130,10 @@ def profile_interval(
     coefficients and variances. Where an end cannot be found, it is NaN, with a warning. For a coefficient that is not
     estimable, because features are collinear, all is NaN. Of effects whose variance is estimated as zero any
     correlation has the same likelihood: its estimate is NaN, its interval from -1 to 1.
+
+    The likelihood of a MixedLogit is the approximation of the fit, with its number of quadrature nodes, and with the
+    penalty if there is one. An end is infinite where not even values are rejected that change the log odds by about
+    100.
 
     References
     ----------
@@ -128,29 +153,27 @@ def profile_interval(
                            estimate  conf_low  conf_high
     Days                     10.467     7.359     13.576
     SD of Days by Subject     5.717     3.801      8.753
-    """
-    from skdep.mixed.natural_parameters import natural_parameters
-    from skdep.mixed.profiling import Profiler
 
-    model = linear_mixed(est)
-    if model.weight_type == "sampling":
-        raise ValueError(
-            "Profile intervals need a likelihood; with weight_type='sampling' there is but a pseudo-likelihood, whose "
-            "ratios have no chi-square distribution. coef_table has robust intervals of the coefficients."
-        )
-    if model.sigma2_ == 0.0:
-        raise ValueError("The fit leaves no residual variance: its likelihood is infinite, and has no profile.")
+    >>> from skdep import MixedLogit
+    >>> from skdep.datasets import load_ohio
+    >>> ohio = load_ohio()
+    >>> data = {"X": ohio.data, "y": ohio.target, "groups": ohio.groups}
+    >>> profile_interval(MixedLogit().fit(**data), "variances", **data).to_frame().round(3)
+                           estimate  conf_low  conf_high
+    SD of Intercept by id     2.165      1.83       2.56
+    """
+    model = mixed_model(est)
     cut = float(critical_value(level, np.inf))
-    fitted, names = model._inference, model.random_names_
-    everything = natural_parameters(
-        fitted.names, names, model._working_order, diagonal=model._model.parameters.diagonal
-    )
-    chosen = _choose(everything, parameters)
-    profiler = Profiler(model._model, chosen)
+    if is_linear(model):
+        profiler = _linear_profiler(model, parameters)
+    else:
+        X = None if X is None else last_step(est, X)[1]
+        profiler = _logit_profiler(model, parameters, X, y, groups, sample_weight, offset)
+    chosen, aliased = profiler.parameters, model._inference.aliased
     report = Progress("Profiles", len(chosen), progress)
-    rows, curves, problems = [], {}, [] if profiler.converged else ["the fit by ML did not converge"]
+    rows, curves, problems = [], {}, [] if profiler.converged else ["the fit did not converge"]
     for number, parameter in enumerate(chosen):
-        if parameter.kind == "coefficient" and fitted.aliased[parameter.first]:
+        if parameter.kind == "coefficient" and aliased[parameter.first]:
             rows.append((np.nan, np.nan, np.nan))
             continue
         found = profiler.profile(number, cut)
@@ -165,14 +188,51 @@ def profile_interval(
     return ProfileIntervals(Table(rows, index=[part.name for part in chosen], columns=columns), curves, level)
 
 
-def linear_mixed(est: Any) -> Any:
-    """Return the fitted MixedLinear in `est`."""
-    from skdep.mixed.linear import MixedLinear
+def mixed_model(est: Any) -> Any:
+    """Return the fitted MixedLinear or MixedLogit in `est`."""
+    from skdep.glmm.logit import MixedLogit
 
     model = unwrap(est)
-    if not isinstance(model, MixedLinear):
-        raise TypeError(f"This is for MixedLinear, got {type(model).__name__}.")
+    if not (is_linear(model) or isinstance(model, MixedLogit)):
+        raise TypeError(f"This is for MixedLinear and MixedLogit, got {type(model).__name__}.")
     return model
+
+
+def is_linear(model: Any) -> bool:
+    """Say whether a fitted model is a MixedLinear."""
+    from skdep.mixed.linear import MixedLinear
+
+    return isinstance(model, MixedLinear)
+
+
+def _linear_profiler(model: Any, parameters: str | Sequence[str] | None) -> Any:
+    from skdep.mixed.natural_parameters import natural_parameters
+    from skdep.mixed.profiling import Profiler
+
+    if model.weight_type == "sampling":
+        raise ValueError(
+            "Profile intervals need a likelihood; with weight_type='sampling' there is but a pseudo-likelihood, whose "
+            "ratios have no chi-square distribution. coef_table has robust intervals of the coefficients."
+        )
+    if model.sigma2_ == 0.0:
+        raise ValueError("The fit leaves no residual variance: its likelihood is infinite, and has no profile.")
+    names, diagonal = model._inference.names, model._model.parameters.diagonal
+    everything = natural_parameters(names, model.random_names_, model._working_order, diagonal=diagonal)
+    return Profiler(model._model, _choose(everything, parameters))
+
+
+def _logit_profiler(model: Any, parameters: str | Sequence[str] | None, X: Any, y: Any, *rest: Any) -> Any:
+    from skdep.glmm.profiling import LogitProfiler
+    from skdep.glmm.refitting import check_refittable, logit_parameters, rows_given_again
+
+    check_refittable(model, "Profile intervals")
+    chosen = _choose(logit_parameters(model), parameters)
+    if X is None or y is None:
+        raise ValueError(
+            "The profile of a MixedLogit needs the data of the fit again, since fits keep no rows: give X=, y= and "
+            "groups=, and offset= and sample_weight= if there were any."
+        )
+    return LogitProfiler(model, rows_given_again(model, X, y, *rest), chosen)
 
 
 def _choose(everything: Sequence[Any], parameters: str | Sequence[str] | None) -> list[Any]:

@@ -64,7 +64,8 @@ def only_factor(model: Any, factor: str | None, caller: str) -> str:
     """
     if not hasattr(model, "random_effects_"):
         raise TypeError(
-            f"{caller} shows random effects, and {type(model).__name__} has none; fit a mixed model: MixedLinear or MixedLogit."
+            f"{caller} shows random effects, and {type(model).__name__} has none; fit a mixed model: MixedLinear or "
+            "MixedLogit."
         )
     known = list(model.random_effects_)
     if not known:

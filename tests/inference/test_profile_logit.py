@@ -356,6 +356,21 @@ def test_correlation_that_may_be_one(reference_csv):
     assert reached + 2 * model.loglik_ == pytest.approx(CUT2, abs=2e-5)
 
 
+def test_no_correlation_is_less_likely_than_an_effect_less():
+    """An effect that hardly varies may have any correlation: along the profile, all but it are free."""
+    X, y, codes = simulated(5, 25, 8, [[1.2, 0.0], [0.2, 1.2]])
+    data = {"X": X, "y": y, "groups": codes}
+    model = MixedLogit(random_slopes=[0], n_quadrature=1).fit(**data)
+    simpler = MixedLogit(n_quadrature=1).fit(**data)
+    most = np.sqrt(2 * (model.loglik_ - simpler.loglik_))
+    result = profile_interval(model, "variances", **data)
+    name = "Correlation of Intercept and x0 by group"
+    assert most < np.sqrt(CUT2) and result.table.loc["SD of x0 by group", "conf_low"] == 0.0
+    assert result.table.loc[name, ENDS].tolist() == [-1.0, 1.0]
+    assert result.curves[name].zeta[0] == pytest.approx(-most, abs=1e-5)
+    assert np.all(np.abs(result.curves[name].zeta) <= most + 1e-5)
+
+
 def test_correlation_of_an_effect_that_does_not_vary(reference_csv):
     data = reference_csv("glmm_sim_singular")
     rows = {"X": data[["x"]], "y": data["y"], "groups": data["group"]}
@@ -401,6 +416,15 @@ def test_order_and_labels_of_rows():
     model = MixedLogit(random_slopes=[0], n_quadrature=1).fit(**data)
     other = profile_interval(model, X=X[order], y=y[order], groups=codes[order]).table
     assert_allclose(other, moved, rtol=1e-4, atol=1e-6)
+
+
+def test_order_of_factors():
+    model, data, _ = crossed()
+    table = profile_interval(model, "variances", **data).table
+    turned = {**data, "groups": data["groups"][["two", "one"]]}
+    moved = profile_interval(MixedLogit().fit(**turned), "variances", **turned).table
+    assert list(moved.index) == ["SD of Intercept by two", "SD of Intercept by one"]
+    assert_allclose(moved.loc[table.index], table, rtol=1e-4)
 
 
 def test_frequencies_are_repeated_rows():
