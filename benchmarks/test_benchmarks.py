@@ -10,10 +10,12 @@ import pytest
 
 from benchmarks import coverage, quadrature_bias
 from benchmarks.__main__ import main
+from benchmarks.bayes_data import flat, survey
 from benchmarks.cases import CASES
 from benchmarks.glmm_data import binary_groups, contraception, verbal_aggression
-from benchmarks.mixed_data import intercepts_and_slopes, ratings
-from benchmarks.programs import ours, ours_mixed
+from benchmarks.mixed_data import MixedData, intercepts_and_slopes, ratings
+from benchmarks.programs import ours, ours_bayes, ours_mixed
+from benchmarks.sampling import agreement, compare_samplers, least_ess, sampled
 from benchmarks.simulate import clustered_binary, true_coefficients
 from benchmarks.table import Table
 from benchmarks.timing import Estimates, Options, compare, relative_difference
@@ -21,6 +23,7 @@ from benchmarks.timing import Estimates, Options, compare, relative_difference
 QUICK = Options(repeats=2, quick=True)
 COMPARED = [name for name in CASES if name.startswith(("gee", "logit"))]
 MIXED_LOGIT = [name for name in CASES if name.startswith("mixed-logit")]
+BAYES = [name for name in CASES if name.startswith("bayes")]
 MIXED = [name for name in CASES if name.startswith("mixed") and name not in MIXED_LOGIT]
 
 
@@ -75,8 +78,84 @@ def test_logistic_mixed_models_have_the_same_optimum(name):
         assert differ("SE differ") < (0.1 if row["program"].startswith(("GPBoost", "mixedlm")) else 1e-3), row
 
 
+@pytest.mark.parametrize("name", BAYES)
+def test_samplers_draw_from_the_same_posterior(name):
+    rows = CASES[name](replace(QUICK, repeats=1)).rows
+    assert rows[0]["ESS"] > 1_000
+    for row in rows:
+        remark = row.get("remark", "")
+        assert not remark or remark.startswith("not installed"), f"{row['program']}: {remark}"
+        if not remark:
+            assert row["ESS/s"] == pytest.approx(row["ESS"] / row["seconds"][0])
+            assert row["R-hat"] < 1.05, row
+        if not remark and row["program"] != "skdep":
+            # the largest of as many as 42 differences
+            assert max(row["means z"], row["sds z"]) < 4.5, row
+            assert row["means differ"] < 0.25, row
+
+
+def test_draws_are_compared_in_units_of_their_errors():
+    rng = np.random.default_rng(0)
+    draws, others = rng.standard_normal((2, 4, 2_000, 3))
+    others = 10.0 + 5.0 * others
+    draws[..., 1] += 0.5
+    found = agreement(5.0 * draws + 10.0, others)
+    assert found["means differ"] == pytest.approx(0.5, abs=0.05)
+    # independent draws: the standard error of a mean is sd / sqrt(8,000)
+    assert found["means z"] == pytest.approx(found["means differ"] / np.sqrt(2 / 8_000), rel=0.1)
+    assert found["sds z"] < 4
+    assert agreement(1.2 * draws, draws)["sds differ"] == pytest.approx(0.2)
+
+
+def test_least_effective_sample_size_is_that_of_the_worst_parameter():
+    array_stats = pytest.importorskip("arviz_stats.base").array_stats
+    rng = np.random.default_rng(1)
+    draws = rng.standard_normal((4, 1_000, 3))
+    for step in range(1, 1_000):  # correlated, so that draws are worth less than their number
+        draws[:, step, 1] += 0.9 * draws[:, step - 1, 1]
+    theirs = [
+        array_stats.ess(draws[..., 1], chain_axis=0, draw_axis=1, method="bulk"),
+        array_stats.ess(draws[..., 1], chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95)),
+    ]
+    assert least_ess(draws) == pytest.approx(min(theirs), rel=1e-6)
+    draws[..., 2] = 0.0
+    assert least_ess(draws) == 0.0
+
+
+def test_samplers_are_timed_without_warm_up_and_compilation():
+    def slow_start(data: object) -> Estimates:
+        return sampled(np.random.default_rng(3).standard_normal((4, 500, 3)), 2.0, compile_seconds=7.0, warm_up=0.75)
+
+    def broken(data: object) -> Estimates:
+        raise RuntimeError("no such luck")
+
+    data = flat(100, 2)
+    first = ours_bayes.posterior()
+    programs = [first, replace(first, name="other", fit=slow_start), replace(first, name="broken", fit=broken)]
+    row, other, failed = compare_samplers("title", data, programs, QUICK, warm_up=data).rows
+    assert other["seconds"] == [2.0, 2.0]
+    assert other["ESS/s"] == pytest.approx(other["ESS"] / 2.0)
+    assert other["after warm-up"] == pytest.approx(4 * other["ESS/s"])
+    assert other["compile s"] == 7.0
+    assert other["means z"] > 5  # that posterior is another one
+    assert row["ESS"] > 1_000 and "means z" not in row
+    assert "no such luck" in failed["remark"]
+
+
+def test_posteriors_are_of_the_stated_parameters():
+    data = survey(600, 30, seed=2)
+    found = ours_bayes.posterior().fit(data)
+    assert found.draws.shape == (4, 1_000, len(data.parameter_names()))
+    maximum = ours_mixed.logit_estimates(9)(MixedData(data.X, data.y, data.groups))
+    # priors are wide: the posterior is where the likelihood is
+    assert np.all(np.abs(found.coef[:-1] - maximum.coef) < 0.5 * maximum.std_error)
+    assert found.coef[-1] == pytest.approx(np.sqrt(maximum.variances[0]), rel=0.3)
+    assert data.parameter_names() == ["Intercept", *(f"x{j + 1}" for j in range(7)), "sd"]
+    assert flat(50, 3).parameter_names() == ["Intercept", "x1", "x2", "x3"]
+
+
 def test_every_case_is_tested_here():
-    assert set(CASES) == {*COMPARED, *MIXED, *MIXED_LOGIT, "import", "memory", "memory-mixed"}
+    assert set(CASES) == {*COMPARED, *MIXED, *MIXED_LOGIT, *BAYES, "import", "memory", "memory-mixed"}
 
 
 def test_imports_are_timed():

@@ -23,7 +23,20 @@ def package_version(name: str) -> str:
 
 def machine() -> dict[str, str]:
     """Describe what the numbers come from; a load above zero before the start warns that they are noisy."""
-    names = ("numpy", "scipy", "scikit-learn", "statsmodels", "glum", "glmm", "mixedlm", "mixedlm-rs", "gpboost")
+    names = (
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "statsmodels",
+        "glum",
+        "glmm",
+        "mixedlm",
+        "mixedlm-rs",
+        "gpboost",
+        "pymc",
+        "nutpie",
+        "numba",
+    )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return {
         "platform": platform.platform(),
@@ -33,5 +46,5 @@ def machine() -> dict[str, str]:
         "skdep": skdep.__version__,
         **{name: package_version(name) for name in names},
         "geepack": geepack_version() or "not installed",
-        **{name: r_package_version(name) or "not installed" for name in ("lme4", "glmmTMB")},
+        **{name: r_package_version(name) or "not installed" for name in ("lme4", "glmmTMB", "rstanarm")},
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0.dev0"
 
 _HOME = {
+    "BayesLogit": "skdep.bayes",
     "LogitRegressor": "skdep.logit",
     "GEERegressor": "skdep.gee",
     "GEEClassifier": "skdep.gee",
@@ -32,9 +33,19 @@ _MODULES = (
     "plotting",
 )
 
-__all__ = ["GEEClassifier", "GEERegressor", "LogitRegressor", "MixedLinear", "MixedLogit", "__version__", "interaction"]
+__all__ = [
+    "BayesLogit",
+    "GEEClassifier",
+    "GEERegressor",
+    "LogitRegressor",
+    "MixedLinear",
+    "MixedLogit",
+    "__version__",
+    "interaction",
+]
 
 if TYPE_CHECKING:
+    from skdep.bayes import BayesLogit
     from skdep.clusters import interaction
     from skdep.gee import GEEClassifier, GEERegressor
     from skdep.glmm import MixedLogit

@@ -21,7 +21,20 @@ TEXTS = [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 REQUIRED_FOLDERS = {".ci", "docs", "examples", "skdep", "tests"}
 ALLOWED_FOLDERS = REQUIRED_FOLDERS | {".github", "benchmarks"}
-EXTRAS = {"arviz", "formulaic", "glum", "matplotlib", "numba", "numpydoc", "pytest", "sphinx", "statsmodels"}
+EXTRAS = {
+    "arviz_base",
+    "arviz_stats",
+    "formulaic",
+    "glum",
+    "matplotlib",
+    "numba",
+    "numpydoc",
+    "nutpie",
+    "polyagamma",
+    "pytest",
+    "sphinx",
+    "statsmodels",
+}
 
 # In parts, so that this file does not contain what it looks for.
 MACHINE_FOLDERS = ("work", "tmp", "root", "home", "Users")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.cases import gee, imports, logit, memory, mixed, mixed_logit
+from benchmarks.cases import bayes, gee, imports, logit, memory, mixed, mixed_logit
 from benchmarks.table import Table
 from benchmarks.timing import Options
 
@@ -29,6 +29,10 @@ CASES: dict[str, Callable[[Options], Table]] = {
     "mixed-logit": mixed_logit.many_groups,
     "mixed-logit-quadrature": mixed_logit.many_groups_by_quadrature,
     "mixed-logit-slopes": mixed_logit.many_groups_with_slopes,
+    "bayes-small": bayes.small,
+    "bayes": bayes.medium,
+    "bayes-large": bayes.large,
+    "bayes-multilevel": bayes.multilevel,
     "memory": memory.peak_memory,
     "memory-mixed": memory.peak_memory_mixed,
     "import": imports.import_time,

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from skdep.plotting.caterpillar import CaterpillarDisplay
 from skdep.plotting.fitted_lines import FittedLinesDisplay
+from skdep.plotting.posteriors import PosteriorDisplay
 from skdep.plotting.qq import QQDisplay
 from skdep.plotting.residuals import ResidualsDisplay
+from skdep.plotting.traces import TraceDisplay
+from skdep.plotting.updating import UpdatingDisplay
 
-__all__ = ["CaterpillarDisplay", "FittedLinesDisplay", "QQDisplay", "ResidualsDisplay"]
+__all__ = [
+    "CaterpillarDisplay",
+    "FittedLinesDisplay",
+    "PosteriorDisplay",
+    "QQDisplay",
+    "ResidualsDisplay",
+    "TraceDisplay",
+    "UpdatingDisplay",
+]

@@ -11,9 +11,18 @@ from pathlib import Path
 import pytest
 
 import skdep.plotting
-from skdep import MixedLinear
-from skdep.plotting import CaterpillarDisplay, FittedLinesDisplay, QQDisplay, ResidualsDisplay
+from skdep import BayesLogit, MixedLinear
+from skdep.plotting import (
+    CaterpillarDisplay,
+    FittedLinesDisplay,
+    PosteriorDisplay,
+    QQDisplay,
+    ResidualsDisplay,
+    TraceDisplay,
+    UpdatingDisplay,
+)
 
+OF_POSTERIORS = [TraceDisplay, PosteriorDisplay, UpdatingDisplay]
 CLASSES = [getattr(skdep.plotting, name) for name in skdep.plotting.__all__]
 # likewise in the tests of the estimators: what numpydoc's own rules ask for beyond those of ruff
 IGNORED = {"EX01", "ES01", "SA01", "GL01", "RT02"}
@@ -43,6 +52,9 @@ DOCUMENTED = [
             lambda data, model: FittedLinesDisplay.from_estimator(model, *data, groups=[0, 0, 1, 1, 2, 2]),
             "FittedLinesDisplay.from_estimator",
         ),
+        (lambda data, model: TraceDisplay.from_estimator(model), "TraceDisplay.from_estimator"),
+        (lambda data, model: PosteriorDisplay.from_estimator(model), "PosteriorDisplay.from_estimator"),
+        (lambda data, model: UpdatingDisplay.from_estimator(model), "UpdatingDisplay.from_estimator"),
         (lambda data, model: ResidualsDisplay(fitted=data[1], residuals=data[1]).plot(), "ResidualsDisplay.plot"),
     ],
 )
@@ -84,7 +96,10 @@ def test_attributes_are_those_that_are_documented(cls, schools):
     rows = {} if cls is CaterpillarDisplay else {"X": schools.X, "y": schools.y, "groups": schools.groups}
     if cls is FittedLinesDisplay:
         rows["feature"] = "age"
-    display = cls.from_estimator(schools.model, **rows)
+    model = schools.model
+    if cls in OF_POSTERIORS:
+        model, rows = BayesLogit(n_draws=400, random_state=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]), {}
+    display = cls.from_estimator(model, **rows)
     documented = {name.strip() for part in docscrape.ClassDoc(cls)["Attributes"] for name in part.name.split(",")}
     assert {name for name in vars(display) if name.endswith("_")} == documented
 
