@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skdep._fingerprint import DataFingerprint
+from skdep.survey.design import DesignSummary
 
 __all__ = ["FittedInference"]
 
@@ -45,6 +46,8 @@ class FittedInference:
         What has further degrees of freedom, and covariances adjusted for small samples, to offer.
     data : DataFingerprint or None
         What tells fits of the same data from others.
+    design : DesignSummary or None
+        The survey design of a design-based fit.
     """
 
     names: tuple[str, ...]
@@ -60,6 +63,7 @@ class FittedInference:
     notes: tuple[str, ...] = ()
     small_sample: Any = None
     data: DataFingerprint | None = None
+    design: DesignSummary | None = None
 
     def described(self, facts: Mapping[str, str], notes: Sequence[str]) -> FittedInference:
         """Return the same with facts and notes for the summary."""

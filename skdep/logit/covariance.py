@@ -16,6 +16,7 @@ from skdep._linalg import scaled_inverse
 from skdep.clusters import Clusters
 from skdep.logit.kernel import LogisticData
 from skdep.logit.newton import NewtonResult
+from skdep.logit.rows import LogitRows
 from skdep.sandwich import (
     cluster_intersections,
     finite_sample_factor,
@@ -23,6 +24,7 @@ from skdep.sandwich import (
     nearest_positive_semidefinite,
     sandwich,
 )
+from skdep.survey.linearised import variance_of_unit_totals
 
 __all__ = ["LogitCovariances", "logit_covariances"]
 
@@ -37,66 +39,59 @@ class LogitCovariances:
     repaired: bool  # whether negative eigenvalues of the clustered covariance were set to zero
 
 
-def logit_covariances(
-    data: LogisticData,
-    fit: NewtonResult,
-    factors: list[np.ndarray],
-    *,
-    n_obs: float,
-    n_units: int,
-    sampling: bool,
-) -> LogitCovariances:
+def logit_covariances(data: LogisticData, fit: NewtonResult, rows: LogitRows) -> LogitCovariances:
     """Compute every covariance type that the data allow.
 
     Parameters
     ----------
     data : LogisticData
-        Rows of positive weight.
+        Rows of positive weight, in the coordinates of the fit; under sampling weights of mean one.
     fit : NewtonResult
-        The fit to them.
-    factors : list of ndarray of shape (n_rows,)
-        Cluster numbers of each way of clustering; empty without groups.
-    n_obs : float
-        Number of observations, for HC1.
-    n_units : int
-        Number of primary sampling units, among them those without a row of positive weight.
-    sampling : bool
-        Whether weights are sampling weights, part of each row's score; else they count repetitions.
+        The converged fit.
+    rows : LogitRows
+        Clusters, design, and what the rows stand for.
     """
-    final = data.final(fit.params, squared_weights=sampling)
+    final = data.final(fit.params, squared_weights=rows.sampling)
     penalty = fit.hessian - fit.information
     bread = scaled_inverse(final.information + penalty)
     robust = sandwich(bread, final.meat)
-    degrees = n_obs - data.n_params
+    degrees = rows.n_obs - data.n_params
     by_type = {
         "model": sandwich(bread, final.information),
         "hc0": robust,
-        "hc1": robust * (n_obs / degrees if degrees > 0 else np.nan),
+        "hc1": robust * (rows.n_obs / degrees if degrees > 0 else np.nan),
     }
     repaired = False
-    if factors:
-        clusters = cluster_intersections(factors)
+    if rows.factors:
+        clusters = cluster_intersections(rows.factors)
         clustered = sandwich(
-            bread, multiway_meat(clusters, lambda part: score_sums(data, fit.params, part), len(factors))
+            bread, multiway_meat(clusters, lambda part: score_sums(data, fit.params, part), len(rows.factors))
         )
         # In the metric of the model's covariance the repair does not depend on the units of features.
         units = np.sqrt(np.diag(by_type["model"]))
         mended, repaired = nearest_positive_semidefinite(clustered / np.outer(units, units))
         by_type["cluster"] = mended * np.outer(units, units)
-    if sampling and len(factors) < 2:
-        by_type["design"] = _design(by_type, factors, n_units)
+    if rows.sampling:
+        by_type["design"] = sandwich(bread, _design_meat(data, fit.params, final.meat, rows))
     return LogitCovariances(by_type, final.loglik, final.squares, repaired)
 
 
-def _design(by_type: dict[str, np.ndarray], factors: list[np.ndarray], n_units: int) -> np.ndarray:
-    """Return the linearised variance of a design without strata: rows, or clusters, drawn with replacement.
+def _design_meat(data: LogisticData, params: np.ndarray, row_meat: np.ndarray, rows: LogitRows) -> np.ndarray:
+    """Return the linearised variance of the total score.
 
     Units without a row of positive weight (outside the domain of interest) count as units, with a score of zero.
     """
-    if not factors:
-        return by_type["hc0"] * finite_sample_factor(n_units)
-    n_present = int(factors[0].max()) + 1
-    return by_type["cluster"] * (finite_sample_factor(n_units) / finite_sample_factor(n_present))
+    if rows.design is None and not rows.factors:
+        return row_meat * finite_sample_factor(rows.n_units)
+    if rows.design is None:
+        sums = score_sums(data, params, cluster_intersections(rows.factors[:1])[(0,)])
+        return finite_sample_factor(rows.n_units) * np.dot(sums.T, sums)
+    last = rows.design.stages[-1]
+    unit = last.unit if rows.kept is None else last.unit[rows.kept]
+    present, codes = np.unique(unit, return_inverse=True)
+    totals = np.zeros((len(last.stratum_of_unit), data.n_params))
+    totals[present] = score_sums(data, params, Clusters.from_codes(codes.reshape(-1), present))
+    return variance_of_unit_totals(totals, rows.design)
 
 
 def score_sums(data: LogisticData, params: np.ndarray, clusters: Clusters) -> np.ndarray:

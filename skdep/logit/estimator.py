@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,28 +15,25 @@ from skdep._compat import Interval, StrOptions, fit_context
 from skdep._fingerprint import fingerprint
 from skdep._fitted import FittedInference
 from skdep._outcome import encode_binary
-from skdep._validation import check_offset, check_rows, check_weights
+from skdep._validation import check_rows, check_weights
 from skdep.base import DependentDataEstimator, FitNotes
-from skdep.clusters import describe_sizes, encode_factors
-from skdep.exceptions import CollinearityWarning, ConvergenceWarning, FewClustersWarning, SeparationWarning
+from skdep.clusters import describe_sizes
+from skdep.exceptions import (
+    CollinearityWarning,
+    ConvergenceWarning,
+    FewClustersWarning,
+    SeparationWarning,
+    WeightWarning,
+)
 from skdep.logit.covariance import LogitCovariances, logit_covariances
 from skdep.logit.kernel import LogisticData
 from skdep.logit.newton import NewtonResult, SingularInformationError, maximise
+from skdep.logit.rows import LogitRows, Metadata, logit_rows
 from skdep.sandwich import few_clusters_message
 from skdep.separation import infinite_features, no_separation_certified, separation_message
+from skdep.survey.design import LONELY_PSU
 
 __all__ = ["LogitRegressor"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """What a fit uses of its input: rows of positive weight, and how many observations and units they stand for."""
-
-    data: LogisticData
-    factors: list[np.ndarray]  # cluster numbers of each way of clustering
-    factor_names: list[str]
-    n_obs: float
-    n_units: int  # primary sampling units, present or not
 
 
 class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstimator):
@@ -60,9 +56,14 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         nothing, and standard errors are those of the design.
     cov_type : {"auto", "model", "hc0", "hc1", "cluster", "design"}, default="auto"
         Covariance of the estimates: the inverse information; White's sandwich, plain or times n / (n - p); the sandwich
-        with scores added up within `groups`, times K / (K - 1) for K clusters; the same as the linearised variance of a
-        survey whose primary units are `groups`, or the rows. ``"auto"`` is ``"design"`` under sampling weights,
-        ``"cluster"`` when groups are given, else ``"model"``. Two-dimensional groups are several ways of clustering.
+        with scores added up within `groups`, times K / (K - 1) for K clusters; the linearised variance of a survey
+        whose primary units are `groups`, or the rows, drawn from `strata` of populations `fpc`. ``"auto"`` is
+        ``"design"`` under sampling weights, ``"cluster"`` when groups are given, else ``"model"``. Two-dimensional
+        groups are several ways of clustering, or under sampling weights stages of the design.
+    lonely_psu : {"fail", "remove", "adjust", "average"}, default="fail"
+        What to do with a stratum that has a single primary sampling unit, and so says nothing of its variance: raise an
+        error; count it as drawn with certainty; centre it at the mean of all strata; or give it the mean variance of
+        the others.
     max_iter : int, default=100
         Most Newton steps.
     tol : float, default=1e-7
@@ -100,9 +101,9 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
 
     Notes
     -----
-    Rows of weight zero are as if not there, but under sampling weights their units still count in K / (K - 1), as in
-    estimation for a subpopulation. With collinear features the estimates of least norm are kept and a warning names the
-    features.
+    Rows of weight zero are as if not there, but under sampling weights their units and strata still count in the
+    variance: estimate for a subpopulation by weights of zero, not by leaving rows out. With collinear features the
+    estimates of least norm are kept and a warning names the features.
 
     References
     ----------
@@ -122,12 +123,15 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
     array([[-0.113,  0.272]])
     """
 
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"strata": True, "fpc": True}
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "penalty": [StrOptions({"firth", "l2"}), None],
         "C": [Interval(Real, 0, None, closed="neither")],
         "fit_intercept": ["boolean"],
         "weight_type": [StrOptions({"frequency", "sampling"})],
         "cov_type": [StrOptions({"auto", "model", "hc0", "hc1", "cluster", "design"})],
+        "lonely_psu": [StrOptions(set(LONELY_PSU))],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
     }
@@ -141,6 +145,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         fit_intercept=True,
         weight_type="frequency",
         cov_type="auto",
+        lonely_psu="fail",
         max_iter=100,
         tol=1e-7,
     ):
@@ -149,6 +154,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         self.fit_intercept = fit_intercept
         self.weight_type = weight_type
         self.cov_type = cov_type
+        self.lonely_psu = lonely_psu
         self.max_iter = max_iter
         self.tol = tol
 
@@ -158,7 +164,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         return tags
 
     @fit_context
-    def fit(self, X, y, *, groups=None, sample_weight=None, offset=None):
+    def fit(self, X, y, *, groups=None, sample_weight=None, offset=None, strata=None, fpc=None):
         """Fit the model.
 
         Parameters
@@ -168,11 +174,18 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         y : array-like of shape (n_rows,)
             Labels of two classes.
         groups : array-like of shape (n_rows,) or (n_rows, n_ways), optional
-            Labels of the clusters; one column a way of clustering.
+            Labels of the clusters; one column a way of clustering. Under sampling weights the primary sampling units,
+            or the units of each stage of the design, a column each.
         sample_weight : array-like of shape (n_rows,), optional
             Weights, in the meaning of `weight_type`.
         offset : array-like of shape (n_rows,), optional
             Known part of the log odds.
+        strata : array-like of shape (n_rows,) or (n_rows, n_stages), optional
+            Under sampling weights: labels of the strata that units were drawn from. Units are nested in strata, so
+            that their labels may restart.
+        fpc : array-like of shape (n_rows,) or (n_rows, n_stages), optional
+            Under sampling weights: how many units the population of the row's stratum has (at least 1), or which
+            fraction of them was drawn (at most 1), by stage. Without it units count as drawn with replacement.
 
         Returns
         -------
@@ -182,18 +195,22 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         Raises
         ------
         ValueError
-            If the input is malformed, or `cov_type` does not fit the data that are given.
+            If the input is malformed, `cov_type` does not fit the data that are given, or a stratum has a single unit
+            under ``lonely_psu="fail"``.
         """
         X, y = check_rows(self, X, y)
-        encoded = [] if groups is None else encode_factors(groups, len(X))
-        cov_type = self._resolve_cov_type(len(encoded))
-        rows = self._rows(X, y, encoded, sample_weight, offset)
+        rows = self._rows(X, y, Metadata(groups, sample_weight, offset, strata, fpc))
+        cov_type = self._resolve_cov_type(rows)
         notes = FitNotes()
+        if fpc is not None and sample_weight is None:
+            notes.warn(
+                "fpc was given without sample_weight: all observations have the same weight, whatever their sampling "
+                "fraction.",
+                WeightWarning,
+            )
         fit, basis = self._maximise(rows.data)
         data = rows.data if basis is None else self._in_basis(rows.data, basis)
-        covariances = logit_covariances(
-            data, fit, rows.factors, n_obs=rows.n_obs, n_units=rows.n_units, sampling=self.weight_type == "sampling"
-        )
+        covariances = logit_covariances(data, fit, rows)
         self._store(fit, basis, covariances, rows, cov_type, notes)
         self._check_separation(rows.data, fit, covariances.squares, notes)
         if not self.converged_ and not self.separated_:
@@ -208,44 +225,31 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         self._describe(rows, notes)
         return self
 
-    def _resolve_cov_type(self, n_ways: int) -> str:
-        """Return the covariance type meant, or say why it cannot be had."""
-        sampling = self.weight_type == "sampling"
-        if self.cov_type == "auto":
-            chosen = "design" if sampling else "cluster" if n_ways else "model"
-        else:
-            chosen = self.cov_type
-        if chosen == "cluster" and not n_ways:
-            raise ValueError("cov_type='cluster' needs the clusters: pass groups= to fit.")
-        if chosen == "design" and not sampling:
-            raise ValueError("cov_type='design' is for survey weights: set weight_type='sampling'.")
-        if chosen == "design" and n_ways > 1:
-            raise ValueError(
-                "Under sampling weights groups are the primary sampling units, one column; designs of several stages "
-                "are not available. For several ways of clustering set cov_type='cluster'."
-            )
-        return chosen
-
-    def _rows(self, X: np.ndarray, y: np.ndarray, encoded: list, sample_weight: Any, offset: Any) -> _Rows:
-        """Validate the rows' metadata and leave out rows of weight zero."""
-        weights, offset = check_weights(sample_weight, len(X)), check_offset(offset, len(X))
-        factors = [codes for codes, _, _ in encoded]
+    def _rows(self, X: np.ndarray, y: np.ndarray, metadata: Metadata) -> LogitRows:
+        """Encode labels and check the rows' metadata."""
+        weights = check_weights(metadata.sample_weight, len(X))
         self.classes_, success = encode_binary(y, weights)
-        n_units = len(encoded[0][1]) if encoded else len(X)
+        self._fitted_with_offset = metadata.offset is not None
         sign = np.where(success, 1.0, -1.0)
-        if weights is not None and not (weights > 0).all():
-            keep = weights > 0
-            X, sign, weights = X[keep], sign[keep], weights[keep]
-            offset = None if offset is None else offset[keep]
-            factors = [np.unique(codes[keep], return_inverse=True)[1] for codes in factors]
-        n_obs = float(len(X))
-        if weights is not None and self.weight_type == "sampling":
-            weights = weights / weights.mean()
-        elif weights is not None:
-            n_obs = float(weights.sum())
-        self._fitted_with_offset = offset is not None
-        data = LogisticData(X, sign, weights, offset, bool(self.fit_intercept))
-        return _Rows(data, factors, [name for _, _, name in encoded], n_obs, n_units)
+        return logit_rows(
+            X,
+            sign,
+            weights,
+            metadata,
+            fit_intercept=bool(self.fit_intercept),
+            sampling=self.weight_type == "sampling",
+            lonely_psu=self.lonely_psu,
+        )
+
+    def _resolve_cov_type(self, rows: LogitRows) -> str:
+        """Return the covariance type meant, or say why it cannot be had."""
+        if self.cov_type == "auto":
+            return "design" if rows.sampling else "cluster" if rows.factors else "model"
+        if self.cov_type == "cluster" and not rows.factors:
+            raise ValueError("cov_type='cluster' needs the clusters: pass groups= to fit.")
+        if self.cov_type == "design" and not rows.sampling:
+            raise ValueError("cov_type='design' is for survey weights: set weight_type='sampling'.")
+        return self.cov_type
 
     def _maximise(self, data: LogisticData) -> tuple[NewtonResult, Basis | None]:
         """Maximise the likelihood, in full-rank coordinates where columns are (nearly) collinear."""
@@ -277,7 +281,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         fit: NewtonResult,
         basis: Basis | None,
         covariances: LogitCovariances,
-        rows: _Rows,
+        rows: LogitRows,
         cov_type: str,
         notes: FitNotes,
     ) -> None:
@@ -291,9 +295,8 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             aliased = basis.aliased
             if aliased.any():
                 notes.warn(collinearity_message(names, aliased), CollinearityWarning)
-        n_estimable = len(fit.params)
-        n_clusters = min((int(codes.max()) + 1 for codes in rows.factors), default=None)
-        n_present = n_clusters if n_clusters is not None else rows.data.n_rows
+        n_estimable, design = len(fit.params), rows.design_summary()
+        n_clusters = rows.n_clusters(cov_type)
         if cov_type in ("cluster", "design") and n_clusters is not None:
             message = few_clusters_message(n_clusters, n_estimable)
             if message:
@@ -317,13 +320,12 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             covariances=by_type,
             cov_type=cov_type,
             aliased=aliased,
-            degrees_of_freedom={"design": float(n_present - n_estimable)},
-            residual_df={
-                kind: (n_present if kind in ("cluster", "design") else rows.n_obs) - n_estimable for kind in by_type
-            },
+            degrees_of_freedom=_default_df(rows, n_estimable),
+            residual_df={kind: _residual_df(rows, kind) - n_estimable for kind in by_type},
             n_obs=rows.n_obs,
             n_clusters=n_clusters,
             data=fingerprint(rows.data.X, rows.data.sign, weights=rows.data.weights, offset=rows.data.offset),
+            design=design,
         )
 
     def _check_separation(self, data: LogisticData, fit: NewtonResult, squares: np.ndarray, notes: FitNotes) -> None:
@@ -339,14 +341,16 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         self.converged_ = False
         notes.warn(separation_message(self.separated_, len(features)), SeparationWarning)
 
-    def _describe(self, rows: _Rows, notes: FitNotes) -> None:
+    def _describe(self, rows: LogitRows, notes: FitNotes) -> None:
         """Add facts and notes to what the summary shows."""
         facts = {"Classes": f"success is {self.classes_[1]!s}, failure {self.classes_[0]!s}"}
-        for name, codes in zip(rows.factor_names, rows.factors, strict=True):
+        for name, codes in zip(rows.factor_names, rows.factors, strict=False):
             sizes = np.bincount(codes)
             facts[f"Clusters ({name})"] = describe_sizes(sizes, len(sizes))
         if rows.data.weights is not None:
             facts["Weights"] = self.weight_type
+        if rows.design is not None:
+            facts["Design"] = rows.design.summary().describe()
         facts["Log-likelihood"] = f"{self.loglik_:.4f}"
         if self.penalty is not None:
             facts["Penalty"] = "Firth" if self.penalty == "firth" else f"l2, C = {self.C:g}"
@@ -379,3 +383,19 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         # not the logarithms of those: accurate for probabilities near 0 too
         eta = self._linear_predictor(X, offset)
         return np.column_stack([log_expit(-eta), log_expit(eta)])
+
+
+def _default_df(rows: LogitRows, n_params: int) -> dict[str, float]:
+    """Return the default degrees of freedom by covariance type: of a design its own, less parameters but one."""
+    design = rows.design_summary()
+    return {} if design is None else {"design": float(design.degf + 1 - n_params)}
+
+
+def _residual_df(rows: LogitRows, cov_type: str) -> float:
+    """Return what degrees of freedom are counted from: clusters, a design's units less strata and one, or rows."""
+    design = rows.design_summary()
+    if cov_type == "design" and design is not None:
+        return float(design.degf + 1)
+    if cov_type == "cluster":
+        return float(rows.n_clusters(cov_type) or rows.data.n_rows)
+    return rows.n_obs
