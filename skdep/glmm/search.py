@@ -20,7 +20,7 @@ import numpy as np
 from skdep.glmm.differences import hessian_by_differences
 from skdep.glmm.state import Criterion, Gradient, State
 from skdep.mixed.boundary_moves import BoundaryMoves
-from skdep.mixed.trust_region import SMALLEST_RADIUS, spectrum, step_within
+from skdep.mixed.trust_region import LocalModel, spectrum, trust_region_step
 
 __all__ = ["UNBOUNDED", "JointOptimum", "JointSearch"]
 
@@ -135,19 +135,19 @@ class JointSearch(BoundaryMoves):
             if max(float(np.sqrt(np.sum(T**2, axis=1).max())) for T in at.state.factors) > _LARGEST_EFFECT:
                 at.message = UNBOUNDED
                 return
-            scale, values, vectors, slopes = self._model()
-            at.decrement = float(np.sum(slopes**2 / values))
+            model = self._model()
+            at.decrement = float(np.sum(model.slopes**2 / model.values))
             if at.decrement <= self.tol:
                 if self._difference():
                     continue
                 at.converged, at.message = True, "converged"
-                self._polish(scale * (vectors @ (-slopes / values)))
+                self._polish(model.scale * (model.vectors @ (-model.slopes / model.values)))
                 return
             if at.n_steps >= self.max_iter:
                 return
             if self._n_approximate >= _MANY_STEPS and self._difference():
                 continue
-            if not self._step(scale, values, vectors, slopes):
+            if not self._step(model):
                 if self._difference():
                     continue
                 # rounding hides the decrease that is left
@@ -161,12 +161,15 @@ class JointSearch(BoundaryMoves):
         if at.exact:
             return False
         if self._differenced is not None:
-            scale = self._model()[0]
+            scale = self._model().scale
             values, vectors = spectrum(self._differenced * np.outer(scale, scale))
             moved = vectors.T @ ((self.position(at.state) - self._differenced_at) / scale)
             if float(moved @ (values * moved)) <= _FAR:
                 return False
-        scale, gradient = self._model()[0], self.criterion.gradient(at.state)  # a last step may have left at.gradient
+        scale, gradient = (
+            self._model().scale,
+            self.criterion.gradient(at.state),
+        )  # a last step may have left at.gradient
         self._differenced = hessian_by_differences(self.criterion, at.state, gradient, at.hessian, scale)
         self._differenced_at = self.position(at.state)
         at.n_values += len(self._differenced)
@@ -201,38 +204,26 @@ class JointSearch(BoundaryMoves):
             return None
         return trial if np.isfinite(trial.value) else None
 
-    def _model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _model(self) -> LocalModel:
         """Return the second-order model: units of the parameters, spectrum, and slopes along eigenvectors."""
         at = self.optimum
         lengths = [np.maximum(np.sqrt(np.sum(T**2, axis=1)), _SMALLEST_UNIT) for T in at.state.factors]
         of_factors = [length[rows] for length, rows in zip(lengths, self.parameters.rows, strict=True)]
         scale = np.concatenate([self.units, *of_factors])
         values, vectors = spectrum(at.hessian * np.outer(scale, scale))
-        return scale, values, vectors, vectors.T @ (at.gradient.packed(self.parameters) * scale)
+        return LocalModel(scale, values, vectors, vectors.T @ (at.gradient.packed(self.parameters) * scale))
 
-    def _step(self, scale: np.ndarray, values: np.ndarray, vectors: np.ndarray, slopes: np.ndarray) -> bool:
+    def _step(self, model: LocalModel) -> bool:
         """Take one step of the trust region; say whether the criterion decreased."""
         at = self.optimum
-        position, unit = self.position(at.state), float(np.sqrt(len(scale)))
-        rounding = 1e-13 * max(abs(at.state.value), 1.0)
-        for _ in range(30):
-            move = step_within(values, slopes, self.radius * unit)
-            length = float(np.sqrt(move @ move)) / unit
-            promised = float(-slopes @ move - 0.5 * move @ (values * move))
-            trial = self._at(position + scale * (vectors @ move))
-            gained = -np.inf if trial is None else at.state.value - trial.value
-            if trial is not None and gained >= 1e-4 * promised - rounding:
-                self.accept(trial)
-                if gained > 0.75 * promised:
-                    self.radius = max(self.radius, 2.5 * length)
-                elif gained < 0.25 * promised:
-                    self.radius = 0.5 * length
-                return True
-            self.radius = 0.25 * min(self.radius, length)
-            if self.radius <= SMALLEST_RADIUS:
-                break
-        self.radius = 1.0
-        return False
+        position = self.position(at.state)
+        trial, self.radius = trust_region_step(
+            model, at.state.value, self.radius, lambda move: self._at(position + move)
+        )
+        if trial is None:
+            return False
+        self.accept(trial)
+        return True
 
     def accept(self, trial: State) -> None:
         """Go to a state, and differentiate there."""

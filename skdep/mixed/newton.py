@@ -25,7 +25,7 @@ from skdep.mixed.boundary_moves import BoundaryMoves
 from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import Derivatives, State
 from skdep.mixed.parameters import CovarianceParameters
-from skdep.mixed.trust_region import SMALLEST_RADIUS, spectrum, step_within
+from skdep.mixed.trust_region import LocalModel, spectrum, trust_region_step
 
 __all__ = ["UNBOUNDED", "Criterion", "Optimum", "minimise", "without_search"]
 
@@ -129,20 +129,20 @@ class _Search(BoundaryMoves):
             if at.state.border.sigma2 < _NO_RESIDUAL:
                 at.message = UNBOUNDED
                 return
-            scale, values, vectors, slopes = self._model()
-            at.decrement = float(np.sum(slopes**2 / values))
+            model = self._model()
+            at.decrement = float(np.sum(model.slopes**2 / model.values))
             if at.decrement <= self.tol:
                 if self._turn_exact():
                     continue
                 at.converged, at.message = True, "converged"
                 if self.criterion.is_cheap and at.decrement > 1e-14:
-                    self._polish(scale * (vectors @ (-slopes / values)))
+                    self._polish(model.scale * (model.vectors @ (-model.slopes / model.values)))
                 return
             if at.n_steps >= self.max_iter:
                 return
             if at.n_steps < _SCORING_STEPS and self._score():
                 continue
-            if not self._step(scale, values, vectors, slopes):
+            if not self._step(model):
                 if self._turn_exact():
                     continue
                 # rounding hides the decrease that is left
@@ -185,7 +185,7 @@ class _Search(BoundaryMoves):
             return None
         return trial if np.isfinite(trial.value) and trial.border.sigma2 > 1e-3 * _NO_RESIDUAL else None
 
-    def _model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _model(self) -> LocalModel:
         """Return the second-order model: units of the free entries of T, spectrum, and slopes along eigenvectors.
 
         The unit of an entry is the length of its row of T, the standard deviation of its effect.
@@ -198,7 +198,7 @@ class _Search(BoundaryMoves):
         curvature = jacobian.T @ (derivatives.hessian + self.correction) @ jacobian
         curvature += self.parameters.curvature_of_square(derivatives.gradients)
         values, vectors = spectrum(curvature * np.outer(scale, scale))
-        return scale, values, vectors, vectors.T @ (gradient * scale)
+        return LocalModel(scale, values, vectors, vectors.T @ (gradient * scale))
 
     def _score(self) -> bool:
         """Take a step of Fisher's scoring in Sigma, if it decreases the criterion: from afar it is the longest step."""
@@ -216,29 +216,17 @@ class _Search(BoundaryMoves):
         self.accept(trial)
         return True
 
-    def _step(self, scale: np.ndarray, values: np.ndarray, vectors: np.ndarray, slopes: np.ndarray) -> bool:
+    def _step(self, model: LocalModel) -> bool:
         """Take one step of the trust region; say whether the criterion decreased."""
         at = self.optimum
-        position, unit = self.parameters.pack(at.state.factors), float(np.sqrt(len(scale)))
-        rounding = 1e-13 * max(abs(at.state.value), 1.0)
-        for _ in range(30):
-            move = step_within(values, slopes, self.radius * unit)
-            length = float(np.sqrt(move @ move)) / unit
-            promised = float(-slopes @ move - 0.5 * move @ (values * move))
-            trial = self.trial(self.parameters.unpack(position + scale * (vectors @ move)))
-            gained = -np.inf if trial is None else at.state.value - trial.value
-            if trial is not None and gained >= 1e-4 * promised - rounding:
-                self.accept(trial)
-                if gained > 0.75 * promised:
-                    self.radius = max(self.radius, 2.5 * length)
-                elif gained < 0.25 * promised:
-                    self.radius = 0.5 * length
-                return True
-            self.radius = 0.25 * min(self.radius, length)
-            if self.radius <= SMALLEST_RADIUS:
-                break
-        self.radius = 1.0
-        return False
+        position = self.parameters.pack(at.state.factors)
+        trial, self.radius = trust_region_step(
+            model, at.state.value, self.radius, lambda move: self.trial(self.parameters.unpack(position + move))
+        )
+        if trial is None:
+            return False
+        self.accept(trial)
+        return True
 
     def accept(self, trial: State) -> None:
         at = self.optimum
