@@ -17,10 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-__all__ = ["Basis", "centred_basis", "collinearity_message", "full_rank_basis"]
+__all__ = [
+    "Basis",
+    "Coordinates",
+    "centred_basis",
+    "collinearity_message",
+    "coordinates_from_moments",
+    "full_rank_basis",
+]
 
 # Relative size of a singular value of the centred, scaled columns under which columns count as collinear.
 _RANK_TOLERANCE = 1e-9
+_MOMENT_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +75,82 @@ def full_rank_basis(X: np.ndarray, *, fit_intercept: bool) -> Basis:
     rank = int(np.sum(singular > _RANK_TOLERANCE * singular[0])) if singular.size and singular[0] > 0 else 0
     columns = left[:, :rank] * np.sqrt(n_rows)
     rows = right[:rank].T  # (p, rank): orthonormal basis of the row space, in scaled coordinates
-    from_columns = rows * (np.sqrt(n_rows) / singular[:rank]) / scale[:, None]
+    lengths = singular[:rank] / np.sqrt(n_rows)
+    back, aliased = _back_to_features(rows, lengths, scale, centre if fit_intercept else None)
+    return Basis(columns, back, aliased)
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """Orthonormal coordinates of a design that is not in memory: columns are (X - centre) times `into`.
+
+    Parameters
+    ----------
+    centre : ndarray of shape (n_features,)
+        What is subtracted; zeros without an intercept.
+    into : ndarray of shape (n_features, rank)
+        Maps centred features to columns, orthogonal, each of mean square one.
+    back, aliased : ndarray
+        As in `Basis`.
+    """
+
+    centre: np.ndarray
+    into: np.ndarray
+    back: np.ndarray
+    aliased: np.ndarray
+
+
+def coordinates_from_moments(mean: np.ndarray, second: np.ndarray, *, fit_intercept: bool) -> Coordinates:
+    """Find orthonormal coordinates from moments.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (n_features,)
+        Means of the features.
+    second : ndarray of shape (n_features, n_features)
+        Their second moments, about the mean if there is an intercept, else about zero.
+    fit_intercept : bool
+        Whether there is an intercept.
+    """
+    centre = mean if fit_intercept else np.zeros_like(mean)
+    scale = np.sqrt(np.diag(second))
+    constant = scale <= 1e-13 * np.maximum(np.abs(centre), np.finfo(float).tiny)
+    scale = np.where(constant, 1.0, scale)
+    scaled = second / np.outer(scale, scale)
+    scaled[constant] = scaled[:, constant] = 0.0
+    values, vectors = linalg.eigh(scaled) if len(scaled) else (np.zeros(0), np.zeros((0, 0)))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    # second moments have half the digits of the columns
+    rank = int(np.sum(values > _MOMENT_TOLERANCE * values[0])) if values.size and values[0] > 0 else 0
+    rows, lengths = vectors[:, :rank], np.sqrt(values[:rank])
+    back, aliased = _back_to_features(rows, lengths, scale, centre if fit_intercept else None)
+    return Coordinates(centre, rows / lengths / scale[:, None], back, aliased)
+
+
+def _back_to_features(
+    rows: np.ndarray, lengths: np.ndarray, scale: np.ndarray, centre: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the map from estimates of the new columns to the features, and which of these are aliased.
+
+    `rows` (p, rank) is an orthonormal basis of the row space of the scaled features, `lengths` (rank,) are the root
+    mean squares of the features along it.
+    """
+    n_features, rank = rows.shape
+    from_columns = rows / lengths / scale[:, None]
     aliased = 1.0 - np.sum(rows**2, axis=1) > 1e-7
     null = _null_vectors(rows, aliased) / scale[:, None]
     # Least norm is meant in the user's units: take out what lies in the null space of the unscaled columns.
     null /= np.maximum(np.linalg.norm(null, axis=0), np.finfo(float).tiny)
     back = from_columns - null @ np.linalg.lstsq(null, from_columns, rcond=None)[0]
-    if not fit_intercept:
-        return Basis(columns, back, aliased)
+    if centre is None:
+        return back, aliased
     # A step along a null vector keeps fitted values, but moves the intercept unless it is orthogonal to the centre.
     moves = np.abs(centre @ null) > 1e-7 * (np.abs(centre) @ np.abs(null))
     full = np.zeros((n_features + 1, rank + 1))
     full[1:, 1:] = back
     full[0, 0] = 1.0
     full[0, 1:] = -centre @ back
-    return Basis(columns, full, np.concatenate([[moves.any()], aliased]))
+    return full, np.concatenate([[moves.any()], aliased])
 
 
 def _null_vectors(rows: np.ndarray, aliased: np.ndarray) -> np.ndarray:

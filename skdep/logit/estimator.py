@@ -12,12 +12,10 @@ from sklearn.base import ClassifierMixin
 from skdep._basis import Basis, centred_basis, collinearity_message, full_rank_basis
 from skdep._binary import BinaryPredictionMixin
 from skdep._compat import Interval, StrOptions, fit_context
-from skdep._fingerprint import fingerprint
 from skdep._fitted import FittedInference
 from skdep._outcome import encode_binary
 from skdep._validation import check_rows, check_weights
 from skdep.base import DependentDataEstimator, FitNotes
-from skdep.clusters import describe_sizes
 from skdep.exceptions import (
     CollinearityWarning,
     ConvergenceWarning,
@@ -212,7 +210,19 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         data = rows.data if basis is None else self._in_basis(rows.data, basis)
         covariances = logit_covariances(data, fit, rows)
         self._store(fit, basis, covariances, rows, cov_type, notes)
-        self._check_separation(rows.data, fit, covariances.squares, notes)
+        self._conclude(fit, covariances, rows, rows.data, notes)
+        return self
+
+    def _conclude(
+        self,
+        fit: NewtonResult,
+        covariances: LogitCovariances,
+        rows: LogitRows,
+        data: LogisticData | None,
+        notes: FitNotes,
+    ) -> None:
+        """Warn of what went wrong, and describe the rest."""
+        self._check_separation(data, fit, covariances.squares, notes)
         if not self.converged_ and not self.separated_:
             advice = (
                 "Raise max_iter." if fit.n_iter == self.max_iter else "No step improves it: look for outlying features."
@@ -223,7 +233,6 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
                 ConvergenceWarning,
             )
         self._describe(rows, notes)
-        return self
 
     def _rows(self, X: np.ndarray, y: np.ndarray, metadata: Metadata) -> LogitRows:
         """Encode labels and check the rows' metadata."""
@@ -244,8 +253,8 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
     def _resolve_cov_type(self, rows: LogitRows) -> str:
         """Return the covariance type meant, or say why it cannot be had."""
         if self.cov_type == "auto":
-            return "design" if rows.sampling else "cluster" if rows.factors else "model"
-        if self.cov_type == "cluster" and not rows.factors:
+            return "design" if rows.sampling else "cluster" if rows.clustered else "model"
+        if self.cov_type == "cluster" and not rows.clustered:
             raise ValueError("cov_type='cluster' needs the clusters: pass groups= to fit.")
         if self.cov_type == "design" and not rows.sampling:
             raise ValueError("cov_type='design' is for survey weights: set weight_type='sampling'.")
@@ -324,14 +333,23 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             residual_df={kind: _residual_df(rows, kind) - n_estimable for kind in by_type},
             n_obs=rows.n_obs,
             n_clusters=n_clusters,
-            data=fingerprint(rows.data.X, rows.data.sign, weights=rows.data.weights, offset=rows.data.offset),
+            data=rows.fingerprint(),
             design=design,
         )
 
-    def _check_separation(self, data: LogisticData, fit: NewtonResult, squares: np.ndarray, notes: FitNotes) -> None:
+    def _check_separation(
+        self, data: LogisticData | None, fit: NewtonResult, squares: np.ndarray, notes: FitNotes
+    ) -> None:
         """Name the features with infinite estimates; a converged fit mostly proves that there are none."""
         self.separated_: list[str] = []
         if self.penalty is not None or no_separation_certified(fit.decrement, fit.information, squares):
+            return
+        if data is None:
+            notes.warn(
+                "It could not be ruled out that some estimates are infinite (separation), which only rows in memory "
+                "can tell: look for huge standard errors, or fit with penalty='firth'.",
+                SeparationWarning,
+            )
             return
         infinite = infinite_features(data.X, (data.sign > 0).astype(float), fit_intercept=data.fit_intercept)
         if not infinite.any():
@@ -344,13 +362,12 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
     def _describe(self, rows: LogitRows, notes: FitNotes) -> None:
         """Add facts and notes to what the summary shows."""
         facts = {"Classes": f"success is {self.classes_[1]!s}, failure {self.classes_[0]!s}"}
-        for name, codes in zip(rows.factor_names, rows.factors, strict=False):
-            sizes = np.bincount(codes)
-            facts[f"Clusters ({name})"] = describe_sizes(sizes, len(sizes))
-        if rows.data.weights is not None:
+        facts |= {f"Clusters ({name})": sizes for name, sizes in rows.sizes().items()}
+        if rows.weighted:
             facts["Weights"] = self.weight_type
-        if rows.design is not None:
-            facts["Design"] = rows.design.summary().describe()
+        design = rows.design_summary()
+        if design is not None and (design.stratified or design.finite):
+            facts["Design"] = design.describe()
         facts["Log-likelihood"] = f"{self.loglik_:.4f}"
         if self.penalty is not None:
             facts["Penalty"] = "Firth" if self.penalty == "firth" else f"l2, C = {self.C:g}"
@@ -397,5 +414,5 @@ def _residual_df(rows: LogitRows, cov_type: str) -> float:
     if cov_type == "design" and design is not None:
         return float(design.degf + 1)
     if cov_type == "cluster":
-        return float(rows.n_clusters(cov_type) or rows.data.n_rows)
+        return float(rows.n_clusters(cov_type) or rows.n_rows)
     return rows.n_obs

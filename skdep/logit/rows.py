@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skdep._fingerprint import DataFingerprint, fingerprint
 from skdep._validation import check_offset
-from skdep.clusters import encode_factors
+from skdep.clusters import describe_sizes, encode_factors
 from skdep.logit.kernel import LogisticData
 from skdep.survey.design import DesignSummary, SurveyDesign, survey_design
 
@@ -57,6 +58,34 @@ class LogitRows:
     sampling: bool
     design: SurveyDesign | None
     kept: np.ndarray | None
+
+    @property
+    def clustered(self) -> bool:
+        """Whether there are clusters."""
+        return bool(self.factors)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of positive weight."""
+        return self.data.n_rows
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self.data.weights is not None
+
+    def sizes(self) -> dict[str, str]:
+        """Say how many clusters of which sizes each factor has."""
+        described = {}
+        for name, codes in zip(self.factor_names, self.factors, strict=False):  # later stages are no factors
+            sizes = np.bincount(codes)
+            described[name] = describe_sizes(sizes, len(sizes))
+        return described
+
+    def fingerprint(self) -> DataFingerprint | None:
+        """Return what tells fits of the same rows from others."""
+        data = self.data
+        return fingerprint(data.X, data.sign, weights=data.weights, offset=data.offset)
 
     def n_clusters(self, cov_type: str) -> int | None:
         """Return the number of clusters with rows, of the way of clustering that has fewest; None without clusters.
