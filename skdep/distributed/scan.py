@@ -106,6 +106,7 @@ class ChunkScan:
     times: np.ndarray  # distinct times, if there are few
     given: frozenset[str]
     factor_name: str
+    keys: np.ndarray  # (n_clusters,) hashes of the labels; none of several chunks
 
 
 def scan_chunk(chunk: Chunk, number: int, est: Any) -> ChunkScan:
@@ -128,7 +129,15 @@ def scan_chunk(chunk: Chunk, number: int, est: Any) -> ChunkScan:
         times=np.zeros(0) if rows.time is None else np.unique(rows.time),
         given=frozenset(chunk.metadata()),
         factor_name=rows.factor_name,
+        keys=np.zeros(0, dtype=np.uint64) if rows.levels is None else _hashes(rows.levels),
     )
+
+
+def _hashes(levels: np.ndarray) -> np.ndarray:
+    """Return a hash of each label."""
+    import pandas as pd
+
+    return pd.util.hash_array(np.asarray([str(label) for label in levels]) if levels.dtype == object else levels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,15 +191,32 @@ def merge_scans(scans: Iterable[ChunkScan]) -> DataScan:
         If there is no chunk or no row of positive weight, or metadata are given for some chunks and not for others.
     """
     whole, n_chunks = None, 0
+    keys: list[np.ndarray] = []
     for scan in scans:
         n_chunks += 1
+        keys.append(scan.keys)
         if whole is not None and scan.given != whole.given:
             odd = sorted(scan.given ^ whole.given)
             raise ValueError(f"chunk {n_chunks - 1}: {odd} are given for some chunks and not for others.")
         whole = scan if whole is None else _merged(whole, scan)
     if whole is None or not whole.n_rows:
         raise ValueError("There are no rows of positive weight in any chunk.")
+    _check_whole(keys, whole.factor_name)
     return DataScan(whole, n_chunks)
+
+
+def _check_whole(keys: list[np.ndarray], name: str) -> None:
+    """Raise if a label occurs in two chunks."""
+    every = np.concatenate(keys)
+    chunk = np.repeat(np.arange(len(keys)), [len(part) for part in keys])
+    order = np.argsort(every, kind="stable")
+    twice = np.flatnonzero(every[order[1:]] == every[order[:-1]])
+    if len(twice):
+        first, second = chunk[order[twice[0]]], chunk[order[twice[0] + 1]]
+        raise ValueError(
+            f"{len(twice)} clusters of {name!r} have rows in two chunks, the first found in chunks {first} and "
+            f"{second}: a cluster must be whole. Sort by cluster before cutting, or shuffle by its label."
+        )
 
 
 def _merged(a: ChunkScan, b: ChunkScan) -> ChunkScan:
@@ -211,4 +237,5 @@ def _merged(a: ChunkScan, b: ChunkScan) -> ChunkScan:
         times=np.union1d(a.times, b.times),
         given=a.given,
         factor_name=a.factor_name,
+        keys=a.keys[:0],
     )
