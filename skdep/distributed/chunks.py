@@ -167,8 +167,9 @@ def cluster_ends(groups: Any, n_rows: int) -> np.ndarray:
     ends = np.append(np.flatnonzero(codes[1:] != codes[:-1]) + 1, n_rows)
     if len(ends) > len(levels):
         first = codes[np.concatenate([[0], ends[:-1]])]
-        _, counts = np.unique(first, return_counts=True)
-        label = levels[np.unique(first)[int(np.argmax(counts > 1))]]
+        counts = np.bincount(first)
+        number = int(np.argmax(counts > 1))
+        label = levels[number : number + 1].tolist()[0]
         raise ValueError(
             f"The rows of cluster {label!r} of {name!r} do not stand together: sort the data by cluster, so that no "
             "cluster is cut by the end of a chunk."
