@@ -19,8 +19,9 @@ from skdep.mixed.fit import (
 )
 from skdep.mixed.newton import Optimum, without_search
 from skdep.mixed.parameters import CovarianceParameters
-from skdep.mixed.robust import conditional_residuals, crossed_covariance, outermost_terms, robust_covariance
+from skdep.mixed.robust import conditional_residuals, crossed_covariance, outermost_terms
 from skdep.mixed.weights import RowWeights
+from skdep.sandwich import sandwich
 
 __all__ = ["Estimates", "estimate_all"]
 
@@ -100,7 +101,7 @@ def estimate_all(
     if data.terms and scale > 0.0 and weights.multiplicity is None:
         state = _with_exact_residual(data, weights, state, effects)
     origin = data.basis.back @ data.shift
-    if data.border.shape[1] > 1 and data.y_centre:
+    if products.n_params and data.y_centre:
         origin[0] += data.y_centre
     fit = LinearMixedFit(
         products=products,
@@ -162,8 +163,7 @@ def _with_exact_residual(data: WorkingData, weights: RowWeights, state: State, e
     border, m = state.border, state.border.m
     if data.products.gram[-1, -1] < _LOST_DIGITS * border.r2:
         return state
-    residuals = conditional_residuals(data.border, border.contrast, data.terms, data.columns, effects)
-    r2 = float(np.dot(residuals, residuals if weights.rows is None else residuals * weights.rows))
+    r2 = data.residual_sum(border.contrast, effects, weights)
     for T, effect in zip(state.factors, effects, strict=True):
         spherical = np.linalg.lstsq(T, effect.T, rcond=1e-12)[0]
         r2 += float(np.sum(spherical**2))
@@ -203,11 +203,9 @@ def _covariances(
         marginal = data.border @ border.contrast
         robust = crossed_covariance(moved, marginal, weights.total, border.inverse_root, outermost)
     else:
-        residuals = conditional_residuals(data.border, border.contrast, data.terms, data.columns, effects)
-        sums = {term.name: part for term, part in zip(data.terms, data.sums, strict=True)}
-        clusters = next(iter(outermost), None)
-        robust = robust_covariance(data.border, residuals, weights.total, bread, clusters, sums, weights.repeats)
-    n_rows = round(weights.n_obs) if weights.repeats else len(data.border)
+        cluster = next((term.name for term in outermost), None)
+        robust = sandwich(bread, data.score_meat(border.contrast, effects, weights, cluster))
+    n_rows = round(weights.n_obs) if weights.repeats else data.n_rows
     n_clusters = min((term.n_levels for term in outermost), default=n_rows)
     if outermost and n_clusters < 2:
         robust = np.full_like(robust, np.nan)

@@ -26,6 +26,7 @@ from skdep.mixed.framed import Framed, needs_frame
 from skdep.mixed.newton import Optimum, minimise, without_search
 from skdep.mixed.one_factor import OneFactor
 from skdep.mixed.parameters import CovarianceParameters
+from skdep.mixed.robust import conditional_residuals, score_meat
 from skdep.mixed.several_factors import SeveralFactors
 from skdep.mixed.starting_values import moment_start
 from skdep.mixed.terms import RandomTerm
@@ -110,6 +111,24 @@ class WorkingData:
     y_centre: float
     y_scale: float
     products: CrossProducts
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.border)
+
+    def residual_sum(self, contrast: np.ndarray, effects: Sequence[np.ndarray], weights: RowWeights) -> float:
+        """Return the weighted sum of squares of conditional residuals."""
+        residuals = conditional_residuals(self.border, contrast, self.terms, self.columns, effects)
+        return float(np.dot(residuals, residuals if weights.rows is None else residuals * weights.rows))
+
+    def score_meat(
+        self, contrast: np.ndarray, effects: Sequence[np.ndarray], weights: RowWeights, cluster: str | None
+    ) -> np.ndarray:
+        """Return the meat (p, p) of scores added up within the levels of a factor, or by row."""
+        residuals = conditional_residuals(self.border, contrast, self.terms, self.columns, effects)
+        sums = next((part for term, part in zip(self.terms, self.sums, strict=True) if term.name == cluster), None)
+        return score_meat(self.border, residuals, weights.total, sums, weights.repeats)
 
 
 @dataclass(frozen=True)
@@ -254,7 +273,11 @@ def _is_rotated(basis: Basis) -> bool:
 def _reml_shift(basis: Basis, X: np.ndarray, border: np.ndarray, fit_intercept: bool) -> float:
     """Return log|R'R| of [1, X] = B R, dependent columns left out: what REML differs by in the user's columns."""
     columns = np.column_stack([np.ones(len(X)), X]) if fit_intercept else X
-    coordinates = np.linalg.lstsq(border[:, :-1], columns, rcond=None)[0]
+    return log_determinant_of_kept(np.linalg.lstsq(border[:, :-1], columns, rcond=None)[0])
+
+
+def log_determinant_of_kept(coordinates: np.ndarray) -> float:
+    """Return log|R'R| of the columns of R (p, n_coefficients), those left out that depend on columns before them."""
     kept: list[np.ndarray] = []
     shift = 0.0
     for column in coordinates.T:

@@ -20,7 +20,7 @@ from skdep.clusters import describe_sizes
 from skdep.exceptions import CollinearityWarning, ConvergenceWarning, FewClustersWarning, SingularFitWarning
 from skdep.mixed.base import MixedEstimator, kept_rows, least_features
 from skdep.mixed.estimates import Estimates, estimate_all
-from skdep.mixed.fit import LinearMixedFit, working_data
+from skdep.mixed.fit import LinearMixedFit, WorkingData, working_data
 from skdep.mixed.newton import UNBOUNDED
 from skdep.mixed.prediction import predicted_effects, prediction_variance
 from skdep.mixed.small_sample import SmallSample
@@ -248,8 +248,13 @@ class MixedLinear(RegressorMixin, MixedEstimator):
     ) -> None:
         """Fit to validated rows of positive weight."""
         diagonal = self.covariance == "diagonal"
-        reml = self.method == "reml" and self.weight_type != "sampling"
         data = working_data(X, y, terms, weights, fit_intercept=self.fit_intercept, diagonal=diagonal)
+        self._fit_working(data, order, weights, notes)
+
+    def _fit_working(self, data: WorkingData, order: list[str], weights: RowWeights, notes: FitNotes) -> None:
+        """Fit to working coordinates, and set the fitted attributes."""
+        diagonal = self.covariance == "diagonal"
+        reml = self.method == "reml" and self.weight_type != "sampling"
         estimates = estimate_all(data, weights, diagonal=diagonal, reml=reml, max_iter=self.max_iter, tol=self.tol)
         self._model = estimates.fit
         self._store(estimates, data.terms, order, weights, notes)
@@ -342,8 +347,7 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         by_name = {term.name: term for term in terms}
         facts = {}
         for name in self.levels_:
-            sizes = np.bincount(by_name[name].codes)
-            facts[f"Levels of {name}"] = describe_sizes(sizes, by_name[name].n_levels)
+            facts[f"Levels of {name}"] = describe_sizes(by_name[name].sizes, by_name[name].n_levels)
         is_sampling = self.weight_type == "sampling"
         facts["Method"] = "pseudo-likelihood" if is_sampling else self.method.upper()
         kind = {"ml": "Log-likelihood", "reml": "REML log-likelihood"}[self.method]

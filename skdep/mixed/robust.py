@@ -15,16 +15,16 @@ Cameron, Gelbach and Miller (2011), Journal of Business and Economic Statistics 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from skdep._threads import add_up_blocks
 from skdep.mixed.cross_products import LevelSums, WorkingColumns
 from skdep.mixed.terms import RandomTerm
-from skdep.sandwich import cluster_intersections, nearest_positive_semidefinite, sandwich, way_signs
+from skdep.sandwich import cluster_intersections, nearest_positive_semidefinite, way_signs
 
-__all__ = ["conditional_residuals", "crossed_covariance", "is_nested_in", "outermost_terms", "robust_covariance"]
+__all__ = ["conditional_residuals", "crossed_covariance", "is_nested_in", "outermost_terms", "score_meat"]
 
 
 def outermost_terms(terms: Sequence[RandomTerm]) -> list[RandomTerm]:
@@ -72,16 +72,14 @@ def conditional_residuals(
     return residual
 
 
-def robust_covariance(
+def score_meat(
     border: np.ndarray,
     residuals: np.ndarray,
     weights: np.ndarray | None,
-    bread: np.ndarray,
-    outermost: RandomTerm | None,
-    sums: Mapping[str, LevelSums],
+    outermost: LevelSums | None,
     repeats: bool = False,
 ) -> np.ndarray:
-    """Return the sandwich (p, p) without small-sample factor, CR0.
+    """Return the sum of outer products of scores (p, p), added up within clusters first.
 
     Parameters
     ----------
@@ -91,12 +89,8 @@ def robust_covariance(
         Conditional residuals.
     weights : ndarray of shape (n_rows,) or None
         Weights of the rows.
-    bread : ndarray of shape (p, p)
-        (X'V^-1 X)^-1, V relative to sigma2.
-    outermost : RandomTerm or None
-        Factor to cluster by; None stands for independent rows.
-    sums : mapping from str to LevelSums
-        What adds up rows within the levels of each factor.
+    outermost : LevelSums or None
+        What adds up rows within clusters; None stands for independent rows.
     repeats : bool, default=False
         Whether a weight is a number of rows.
     """
@@ -105,9 +99,9 @@ def robust_covariance(
         scores = border[:, :-1] * weighted[:, None]
         # copies of a row are independent of each other
         each = border[:, :-1] * residuals[:, None] if repeats else scores
-        return sandwich(bread, scores.T @ each)
-    scores = sums[outermost.name](weighted, border)[:, :-1]
-    return sandwich(bread, scores.T @ scores)
+        return scores.T @ each
+    scores = outermost(weighted, border)[:, :-1]
+    return scores.T @ scores
 
 
 def crossed_covariance(

@@ -48,6 +48,11 @@ class RandomTerm:
         """Number of random effects of a level."""
         return len(self.columns)
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of rows of each level."""
+        return np.bincount(self.codes, minlength=self.n_levels)
+
     def take(self, kept: np.ndarray) -> RandomTerm:
         """Return the term of the rows kept, without levels that have none."""
         used, codes = np.unique(self.codes[kept], return_inverse=True)
