@@ -78,7 +78,7 @@ def dask_chunks(
     >>> chunks = dask_chunks(dd.read_parquet("visits/"), features=["age"], target="y", groups="id")  # doctest: +SKIP
     >>> fit_chunks(GEERegressor(), chunks, client=Client())  # doctest: +SKIP
     """
-    columns = {
+    columns: dict[str, Any] = {
         "X": list(features),
         "y": target,
         "groups": groups,
@@ -86,7 +86,7 @@ def dask_chunks(
         "offset": offset,
         "time": time,
     }
-    wanted = [*columns["X"], *(name for key, name in columns.items() if key != "X" and name is not None)]
+    wanted = [*features, target, *(name for name in (groups, sample_weight, offset, time) if name is not None)]
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
         raise ValueError(f"The frame has no columns {missing}; it has {list(frame.columns)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sklearn.base import clone
@@ -9,10 +10,12 @@ from sklearn.base import clone
 from skdep.base import FitNotes
 from skdep.distributed.chunks import IteratorChunks, as_source
 from skdep.distributed.logit import fit_logit
+from skdep.distributed.mixed import fit_mixed
 from skdep.distributed.progress import Passes
 from skdep.distributed.runners import Runner, runner_of
 from skdep.distributed.scan import DataScan, check_chunk, merge_scans, scan_chunk
 from skdep.logit import LogitRegressor
+from skdep.mixed import MixedLinear
 
 __all__ = ["fit_chunks"]
 
@@ -24,8 +27,8 @@ def fit_chunks(est: Any, chunks: Any, *, client: Any = None, verbose: bool = Fal
 
     Parameters
     ----------
-    est : LogitRegressor
-        The estimator, left as it is.
+    est : LogitRegressor or MixedLinear
+        The estimator, left as it is; a multilevel model with one grouping factor, or none.
     chunks : ChunkSource, list of Chunk, or callable
         The data: `ParquetChunks`, `ArrayChunks`, `dask_chunks`, a list of `Chunk`, or a function that returns an
         iterator over chunks at every call. No cluster may have rows in two chunks.
@@ -89,4 +92,4 @@ def _itself(part: Any) -> Any:
     return part
 
 
-_FITS = {LogitRegressor: fit_logit}
+_FITS: dict[type, Callable[..., None]] = {LogitRegressor: fit_logit, MixedLinear: fit_mixed}

@@ -6,7 +6,7 @@ back in the order of the chunks, so that totals do not depend on who was quickes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from skdep.distributed.chunks import Chunk, ChunkSource, IteratorChunks
@@ -26,8 +26,8 @@ class Runner(Protocol):
         """Return a runner of parts ``function(part, number, *args)``."""
         ...
 
-    def map(self, function: Callable[..., Any], *args: Any) -> Iterator[Any]:
-        """Yield ``function(part, *args)`` for every part, in the order of the chunks."""
+    def map(self, function: Callable[..., Any], *args: Any, each: Sequence[Any] | None = None) -> Iterator[Any]:
+        """Yield ``function(part, *args)`` for every part, in the order of the chunks; `each` has a further argument."""
         ...
 
 
@@ -83,10 +83,10 @@ class LocalRunner:
             yield part
         self._kept = kept
 
-    def map(self, function: Callable[..., Any], *args: Any) -> Iterator[Any]:
+    def map(self, function: Callable[..., Any], *args: Any, each: Sequence[Any] | None = None) -> Iterator[Any]:
         """Yield ``function(part, *args)`` for every part."""
-        for part in self._parts():
-            yield function(part, *args)
+        for number, part in enumerate(self._parts()):
+            yield function(part, *args) if each is None else function(part, *args, each[number])
 
 
 class DaskRunner:
@@ -119,9 +119,13 @@ class DaskRunner:
         ]
         return DaskRunner(self.client, parts)
 
-    def map(self, function: Callable[..., Any], *args: Any) -> Iterator[Any]:
+    def map(self, function: Callable[..., Any], *args: Any, each: Sequence[Any] | None = None) -> Iterator[Any]:
         """Yield ``function(part, *args)`` for every part."""
-        results = [self.client.submit(function, part, *args, pure=False) for part in self.parts]
+        own = [()] * len(self.parts) if each is None else [(argument,) for argument in each]
+        results = [
+            self.client.submit(function, part, *args, *further, pure=False)
+            for part, further in zip(self.parts, own, strict=True)
+        ]
         yield from self.client.gather(results)
 
 

@@ -8,10 +8,10 @@ from skdep._basis import Basis, full_rank_basis
 from skdep._linalg import smallest_scaled_eigenvalue
 from skdep._threads import add_up_blocks
 
-__all__ = ["fixed_columns"]
+__all__ = ["ILL_CONDITIONED", "fixed_columns"]
 
 # Scaled cross-products with eigenvalues below this cost the log-likelihood digits: orthogonal columns then.
-_ILL_CONDITIONED = 1e-6
+ILL_CONDITIONED = 1e-6
 
 
 def fixed_columns(
@@ -56,7 +56,7 @@ def fixed_columns(
         return (_gram(columns[rows, :p], None if weights is None else weights[rows]),)
 
     (gram,) = add_up_blocks(block, n_rows, 2 * (p + n_further))
-    if smallest_scaled_eigenvalue(gram) > _ILL_CONDITIONED:
+    if smallest_scaled_eigenvalue(gram) > ILL_CONDITIONED:
         return columns, Basis(columns[:, :p], back, np.zeros(p, dtype=bool)), gram
     basis = full_rank_basis(X, fit_intercept=fit_intercept)
     parts = [np.ones(n_rows)] if fit_intercept else []
