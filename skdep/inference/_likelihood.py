@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,9 +10,19 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from skdep._fingerprint import DataFingerprint
+from skdep.base import level_of_caller
+from skdep.exceptions import ConvergenceWarning
 from skdep.inference._access import unwrap
 
-__all__ = ["LikelihoodFit", "check_same_data", "likelihood_fit", "refitted_by_ml"]
+__all__ = [
+    "LikelihoodFit",
+    "check_same_data",
+    "is_pseudo_likelihood",
+    "likelihood_fit",
+    "likelihood_ratio",
+    "pseudo_likelihood_fit",
+    "refitted_by_ml",
+]
 
 
 @dataclass(frozen=True)
@@ -112,31 +123,90 @@ def likelihood_fit(est: Any) -> LikelihoodFit:
     if not hasattr(inner, "loglik_"):
         hint = "use wald_test to test coefficients, qic to compare" if hasattr(inner, "_criteria") else "see its class"
         raise TypeError(f"{kind} has no likelihood: {hint}.")
-    if getattr(inner, "penalty", None) is not None:
-        raise ValueError(
-            f"{kind} was fitted with penalty={inner.penalty!r}: its log-likelihood is not maximised, and differences "
-            "of it follow no known distribution. Fit with penalty=None."
-        )
+    _check_not_penalised(inner, kind)
     if getattr(inner, "weight_type", None) == "sampling":
         raise ValueError(
             f"{kind} was fitted to sampling weights, by a pseudo-likelihood: it is not comparable as a likelihood is. "
-            "Use wald_test, whose covariance is that of the design."
+            "Use wald_test, whose covariance is that of the design; two fits of LogitRegressor to the same sampling "
+            "weights do compare."
         )
     if not np.isfinite(inner.loglik_):
         raise ValueError(
             f"{kind} fits its data without error: the likelihood is infinite, there is nothing to compare."
         )
     fitted = inner._inference
+    return _read(inner, float(inner.loglik_), round(fitted.n_obs - fitted.residual_df["model"]))
+
+
+def is_pseudo_likelihood(est: Any) -> bool:
+    """Say whether a fit, not of a mixed model, maximised the likelihood of rows with sampling weights."""
+    inner = unwrap(est)
+    weighted = getattr(inner, "weight_type", None) == "sampling" and not hasattr(inner, "random_covariance_")
+    return weighted and hasattr(inner, "loglik_")
+
+
+def pseudo_likelihood_fit(est: Any) -> LikelihoodFit:
+    """Read off a fit what it maximised as if rows were independent: a likelihood but for the design, or the clusters.
+
+    Parameters
+    ----------
+    est : LogitRegressor, GEERegressor or GEEClassifier
+        Fitted by maximum pseudo-likelihood, or with the working correlation ``"independence"``. The quasi-likelihood
+        of a GEE is not divided by its scale.
+
+    Raises
+    ------
+    TypeError
+        If the estimator maximised nothing of the kind.
+    ValueError
+        If it did with a penalty, or has no finite maximum.
+    """
+    inner = unwrap(est)
+    kind = type(inner).__name__
+    if hasattr(inner, "_criteria"):
+        correlation = getattr(inner.working_correlation, "name", inner.working_correlation)
+        if correlation != "independence":
+            raise TypeError(
+                f"{kind} with working_correlation={correlation!r} maximises no likelihood, but with 'independence': "
+                "use wald_test to test coefficients, qic to compare."
+            )
+        found = inner._criteria
+        loglik = found["quasi_likelihood"] * inner.scale_
+        n_fixed = round(found["qicu"] / 2.0 + found["quasi_likelihood"])
+    elif hasattr(inner, "loglik_") and not hasattr(inner, "random_covariance_"):
+        _check_not_penalised(inner, kind)
+        fitted = inner._inference
+        loglik, n_fixed = float(inner.loglik_), round(fitted.n_obs - fitted.residual_df["model"])
+    else:
+        raise TypeError(f"{kind} maximises no likelihood of independent rows: use wald_test to test coefficients.")
+    if not np.isfinite(loglik) or getattr(inner, "separated_", False):
+        raise ValueError(f"{kind} has no finite maximum: features separate the outcomes, or leave no error.")
+    if inner._inference.data is None:
+        raise ValueError(f"{kind} has kept nothing to tell its data by: fit it again with this version of skdep.")
+    return _read(inner, loglik, n_fixed)
+
+
+def _check_not_penalised(inner: Any, kind: str) -> None:
+    if getattr(inner, "penalty", None) is not None:
+        raise ValueError(
+            f"{kind} was fitted with penalty={inner.penalty!r}: its log-likelihood is not maximised, and differences "
+            "of it follow no known distribution. Fit with penalty=None."
+        )
+
+
+def _read(inner: Any, loglik: float, n_fixed: int) -> LikelihoodFit:
+    """Return the fit's likelihood and what it is a likelihood of."""
+    fitted = inner._inference
     model = getattr(inner, "_model", None)
     if not hasattr(model, "products"):
         model = None  # an integral is not made of cross-products
     random = dict(getattr(inner, "random_names_", {}))
     return LikelihoodFit(
-        kind=kind,
-        loglik=float(inner.loglik_),
+        kind=type(inner).__name__,
+        loglik=loglik,
         reml=bool(getattr(model, "reml", False)),
         names=fitted.names,
-        n_fixed=round(fitted.n_obs - fitted.residual_df["model"]),
+        n_fixed=n_fixed,
         n_obs=fitted.n_obs,
         data=fitted.data,
         binary=is_classifier(inner),
@@ -173,6 +243,29 @@ def check_same_data(fits: list[LikelihoodFit]) -> None:
             f"The likelihoods are approximated by different numbers of quadrature nodes, {sorted(map(str, settings))} "
             "('integral' stands for as many as it takes): give all fits the same n_quadrature."
         )
+
+
+def likelihood_ratio(small: LikelihoodFit, large: LikelihoodFit, *, scale: float = 1.0) -> float:
+    """Return twice the difference of log-likelihoods over a scale; zero, with a warning, where it is negative.
+
+    Parameters
+    ----------
+    small, large : LikelihoodFit
+        The fits, nested.
+    scale : float, default=1.0
+        What log-likelihoods are divided by.
+    """
+    statistic = 2.0 * (large.loglik - small.loglik) / scale
+    size = max(abs(large.loglik) / scale, 1.0)
+    if statistic < -(1e-6 + 1e-9 * size):
+        warnings.warn(
+            f"The log-likelihood of the full model is less than that of the reduced one by {-statistic / 2:.3g}: the "
+            "full model did not reach its maximum. The statistic is set to zero; fit it with a larger max_iter or a "
+            "smaller tol.",
+            ConvergenceWarning,
+            stacklevel=level_of_caller(),
+        )
+    return statistic if statistic > 1e-7 + 1e-12 * size else 0.0
 
 
 def refitted_by_ml(fit: LikelihoodFit) -> LikelihoodFit:

@@ -46,6 +46,10 @@ class Extension:
         Number of fixed effects.
     same_columns : bool
         Whether the fixed effects are those of the smaller model, in the same units.
+    new_fixed : tuple of str
+        Coefficients of the larger model that the smaller one lacks, estimable or not.
+    same_units : bool
+        Whether every feature of the smaller model is in the units of the larger.
     effects : tuple of NewEffects
         By factor of the larger model.
     n_correlations : int
@@ -54,6 +58,8 @@ class Extension:
 
     n_fixed: int
     same_columns: bool
+    new_fixed: tuple[str, ...]
+    same_units: bool
     effects: tuple[NewEffects, ...]
     n_correlations: int
 
@@ -81,8 +87,14 @@ def extension(small: LikelihoodFit, large: LikelihoodFit) -> Extension:
                 )
             continue
         n_correlations += k * r + (k * (k - 1) // 2 if small.diagonal else 0)
+    shared = {names[name] for name in small.names}
     return Extension(
-        large.n_fixed - small.n_fixed, exact and len(small.names) == len(large.names), tuple(effects), n_correlations
+        n_fixed=large.n_fixed - small.n_fixed,
+        same_columns=exact and len(small.names) == len(large.names),
+        new_fixed=tuple(name for name in large.names if name not in shared),
+        same_units=exact,
+        effects=tuple(effects),
+        n_correlations=n_correlations,
     )
 
 

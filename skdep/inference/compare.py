@@ -10,9 +10,18 @@ import numpy as np
 import pandas as pd
 
 from skdep.inference._access import unwrap
-from skdep.inference._likelihood import LikelihoodFit, check_same_data, likelihood_fit
+from skdep.inference._likelihood import (
+    LikelihoodFit,
+    check_same_data,
+    is_pseudo_likelihood,
+    likelihood_fit,
+    pseudo_likelihood_fit,
+)
 from skdep.inference._nesting import same_fixed_effects
+from skdep.inference._survey_criteria import design_bic, effective_parameters
+from skdep.inference._working_model import working_model
 from skdep.inference.criteria import qic
+from skdep.inference.rao_scott import check_same_design
 
 __all__ = ["Comparison", "compare"]
 
@@ -25,7 +34,7 @@ class Comparison:
     ----------
     table : DataFrame
         A row a fit.
-    criterion : {"ML", "REML", "quasi-likelihood"}
+    criterion : {"ML", "REML", "pseudo-likelihood", "quasi-likelihood"}
         What was maximised.
     notes : tuple of str
         What to know before choosing by it.
@@ -56,7 +65,8 @@ def compare(*ests: Any, names: Sequence[str] | None = None) -> Comparison:
     Parameters
     ----------
     *ests : estimators
-        Fitted estimators: all with a likelihood of the same kind of outcome, or all GEEs.
+        Fitted estimators: all with a likelihood of the same kind of outcome, all of `LogitRegressor` with the same
+        sampling weights, or all GEEs.
     names : sequence of str, optional
         Names of the rows; by default the class and a number.
 
@@ -64,14 +74,15 @@ def compare(*ests: Any, names: Sequence[str] | None = None) -> Comparison:
     -------
     Comparison
         With columns ``n_params``, ``loglik``, ``aic``, ``bic``, and ``delta_aic``, ``delta_bic``, how far above the
-        least; of GEEs ``n_params``, ``quasi_likelihood``, ``qic``, ``qicu``, ``cic``, ``delta_qic``. ``.to_frame()`` is
-        the table.
+        least; of GEEs ``n_params``, ``quasi_likelihood``, ``qic``, ``qicu``, ``cic``, ``delta_qic``; of fits to
+        sampling weights ``n_params``, ``n_effective``, ``loglik``, ``daic``, ``delta_daic``, and, if all other fits are
+        nested in one of them, ``dbic`` and ``delta_dbic``. ``.to_frame()`` is the table.
 
     Raises
     ------
     ValueError
         If the fits do not compare: different data, REML with different fixed effects, REML against ML, penalised
-        likelihoods, sampling weights, GEEs with different families, a GEE with a likelihood.
+        likelihoods, different sampling weights or designs, GEEs with different families, a GEE with a likelihood.
     TypeError
         If an estimator has neither likelihood nor quasi-likelihood.
 
@@ -80,6 +91,17 @@ def compare(*ests: Any, names: Sequence[str] | None = None) -> Comparison:
     AIC is ``-2 loglik + 2 n_params``, BIC ``-2 loglik + log(n) n_params`` with n the number of observations; variances,
     covariances and the residual variance count as parameters, as in lme4. For a variance that may be zero AIC counts
     too much. To choose fixed effects fit by ML.
+
+    Under sampling weights, which have mean one here, dAIC [1]_ is ``-2 loglik + 2 n_effective``: each coefficient but
+    the intercept counts as much as its design effect, n_effective being the trace of V0^{-1} V over them, V their
+    design-based covariance and V0 that of the working model. dBIC [1]_ takes the estimates of the largest model for the
+    data, ``W + log(n) n_params + log det(V0^{-1} V) - 2 loglik`` of the largest model, with W the design-based Wald
+    statistic of the coefficients that a model lacks, whose V and V0 these are. Both are those of R's survey.
+
+    References
+    ----------
+    .. [1] Lumley and Scott (2015), AIC and BIC for modeling with complex survey data, Journal of Survey Statistics and
+       Methodology 3, 1-18.
 
     Examples
     --------
@@ -104,6 +126,8 @@ def compare(*ests: Any, names: Sequence[str] | None = None) -> Comparison:
     if len(names) != len(inner):
         raise ValueError(f"names has {len(names)} names for {len(inner)} estimators.")
     is_gee = [hasattr(est, "_criteria") for est in inner]
+    if all(is_pseudo_likelihood(est) for est in inner):
+        return _compare_pseudo_likelihoods(inner, list(names))
     if all(is_gee):
         return _compare_quasi_likelihoods(inner, list(names))
     if any(is_gee):
@@ -126,8 +150,28 @@ def _compare_likelihoods(fits: list[LikelihoodFit], names: list[str]) -> Compari
     bic = -2.0 * loglik + np.log(fits[0].n_obs) * n_params
     columns = {"n_params": n_params, "loglik": loglik, "aic": aic, "bic": bic}
     table = pd.DataFrame({**columns, "delta_aic": aic - aic.min(), "delta_bic": bic - bic.min()}, index=names)
-    notes = [f"{name} did not converge." for name, fit in zip(names, fits, strict=True) if not fit.converged]
-    return Comparison(table, fits[0].criterion, tuple(notes))
+    return Comparison(table, fits[0].criterion, _not_converged(names, fits))
+
+
+def _compare_pseudo_likelihoods(ests: list[Any], names: list[str]) -> Comparison:
+    fits = [pseudo_likelihood_fit(est) for est in ests]
+    check_same_data(fits)
+    check_same_design(ests)
+    working = [working_model(est) for est in ests]
+    n_effective = np.array([effective_parameters(*pair) for pair in zip(fits, working, strict=True)])
+    loglik = np.array([fit.loglik for fit in fits])
+    table = pd.DataFrame({"n_params": [fit.n_fixed for fit in fits], "n_effective": n_effective}, index=names)
+    table = table.assign(loglik=loglik, daic=-2.0 * loglik + 2.0 * n_effective)
+    dbic = design_bic(fits, working, [est._inference.estimate for est in ests])
+    if dbic is not None:
+        table["dbic"] = dbic
+    for criterion in table.columns[3:]:
+        table[f"delta_{criterion}"] = table[criterion] - table[criterion].min()
+    return Comparison(table, "pseudo-likelihood", _not_converged(names, fits))
+
+
+def _not_converged(names: list[str], fits: list[LikelihoodFit]) -> tuple[str, ...]:
+    return tuple(f"{name} did not converge." for name, fit in zip(names, fits, strict=True) if not fit.converged)
 
 
 def _compare_quasi_likelihoods(gees: list[Any], names: list[str]) -> Comparison:

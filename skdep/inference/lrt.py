@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skdep.base import level_of_caller
-from skdep.exceptions import ConvergenceWarning
+from skdep.inference._access import unwrap
 from skdep.inference._boundary import boundary_mixture
 from skdep.inference._chi_bar import mixture_tail
-from skdep.inference._likelihood import LikelihoodFit, check_same_data, likelihood_fit, refitted_by_ml
+from skdep.inference._likelihood import (
+    LikelihoodFit,
+    check_same_data,
+    is_pseudo_likelihood,
+    likelihood_fit,
+    likelihood_ratio,
+    refitted_by_ml,
+)
 from skdep.inference._nesting import Extension, extension
+from skdep.inference.rao_scott import RaoScottTest, rao_scott_lrt
 
 __all__ = ["LRTResult", "lrt"]
 
@@ -77,32 +83,51 @@ class LRTResult:
         return self.to_frame().to_html() + "".join(f"<p>Note: {note}</p>" for note in self.notes)
 
 
-def lrt(reduced: Any, full: Any, *, refit: bool = False) -> LRTResult:
+def lrt(
+    reduced: Any,
+    full: Any,
+    *,
+    refit: bool = False,
+    cov_type: str | None = None,
+    df: str | float | None = None,
+    approximation: str = "saddlepoint",
+) -> LRTResult | RaoScottTest:
     r"""Test a model against a larger one in which it is nested, by the ratio of their maximised likelihoods.
 
     Parameters
     ----------
     reduced : estimator
-        The fitted smaller model: `MixedLinear` (without groups: no random effects), or `LogitRegressor` without
-        penalty.
+        The fitted smaller model: `MixedLinear` (without groups: no random effects), `MixedLogit`, `LogitRegressor`
+        without penalty, or a GEE with independence.
     full : estimator
         The fitted larger model, of the same data.
     refit : bool, default=False
         Whether fits by REML are refitted by maximum likelihood where the test asks for it, that is where fixed effects
         differ. No data are needed. The estimators stay as they are.
+    cov_type : str, optional
+        Covariance that says how far the rows are from independent, in the test of Rao and Scott; by default that of
+        the full fit. For a `LogitRegressor` without sampling weights, ``"cluster"`` (or ``"hc0"``) asks for that test.
+    df : {"normal", "residual"} or float, optional
+        Degrees of freedom of that covariance, by default those of its type: of a survey sampling units less strata
+        less parameters but one.
+    approximation : {"saddlepoint", "satterthwaite", "exact"}, default="saddlepoint"
+        How tails of sums of chi-squares are computed in the test of Rao and Scott. The saddlepoint, as in R's survey,
+        is off by a few hundredths of the p-value where few coefficients are tested; ``"exact"`` takes a millisecond.
 
     Returns
     -------
-    LRTResult
-        ``.statistic``, ``.df``, ``.p_value``, and ``.mixture``, the reference distribution.
+    LRTResult or RaoScottTest
+        ``.statistic``, ``.df``, ``.p_value``; and ``.mixture``, the reference distribution, or ``.design_effects``, the
+        weights of its chi-squares.
 
     Raises
     ------
     ValueError
-        If the comparison means nothing: fits of different data, models that are not nested, REML fits with different
-        fixed effects, REML against ML, a penalised likelihood, sampling weights.
+        If the comparison means nothing: fits of different data, weights or designs, models that are not nested, REML
+        fits with different fixed effects, REML against ML, a penalised likelihood, sampling weights in one fit only or
+        in mixed models, degrees of freedom for an ordinary likelihood ratio.
     TypeError
-        If an estimator has no likelihood, as a GEE.
+        If an estimator has no likelihood, as a GEE with another working correlation than independence.
 
     Warns
     -----
@@ -131,6 +156,13 @@ def lrt(reduced: Any, full: Any, *, refit: bool = False) -> LRTResult:
     ``coef_table(est, df="kenward-roger")`` are better. Fits by REML with the same fixed effects may be compared as they
     are; their fixed effects must be in the same units.
 
+    Fits of `LogitRegressor` to sampling weights, and of GEEs with independence, maximise what would be the likelihood
+    were the rows independent. The difference of deviances (over phi, where the family leaves phi open) then follows a
+    sum of chi-squares, with 1 degree of freedom each, weighted by the design effects of the coefficients that
+    the full model adds [5]_; with a design whose covariance has d degrees of freedom it is referred to that sum over
+    chi2(d) / d [6]_, which is an F distribution where the weights are equal. R's survey does the same, and prints the
+    statistic over the mean design effect, ``.scaled_statistic`` here.
+
     References
     ----------
     .. [1] Self and Liang (1987), Asymptotic properties of maximum likelihood estimators and likelihood ratio tests
@@ -140,6 +172,10 @@ def lrt(reduced: Any, full: Any, *, refit: bool = False) -> LRTResult:
     .. [3] Silvapulle and Sen (2005), Constrained Statistical Inference, Wiley.
     .. [4] Crainiceanu and Ruppert (2004), Likelihood ratio tests in linear mixed models with one variance component,
        Journal of the Royal Statistical Society B 66, 165-185.
+    .. [5] Rao and Scott (1984), On chi-squared tests for multiway contingency tables with cell proportions estimated
+       from survey data, Annals of Statistics 12, 46-60.
+    .. [6] Lumley and Scott (2014), Tests for regression models fitted to survey data, Australian and New Zealand
+       Journal of Statistics 56, 1-14.
 
     Examples
     --------
@@ -159,7 +195,24 @@ def lrt(reduced: Any, full: Any, *, refit: bool = False) -> LRTResult:
     >>> constant = MixedLinear().fit(sleep.data[[]], sleep.target, groups=sleep.groups)
     >>> print(lrt(constant, intercepts, refit=True))
     Likelihood ratio test (ML): 116.4624 on chi2(1), p = 3.764e-27
+
+    Does wheeze depend on the mother's smoking, when children are the sampling units?
+
+    >>> from skdep import LogitRegressor
+    >>> from skdep.datasets import load_ohio
+    >>> ohio = load_ohio()
+    >>> without, with_smoke = (
+    ...     LogitRegressor(weight_type="sampling").fit(ohio.data[features], ohio.target, groups=ohio.groups)
+    ...     for features in (["age"], ["age", "smoke"])
+    ... )
+    >>> print(lrt(without, with_smoke, approximation="exact"))
+    Rao-Scott likelihood ratio test of smoke: 4.7927 on 2.082 chi2(1) over chi2(534) / 534, p = 0.1298 (exact)
+    Mean design effect 2.082; statistic over it 2.3023
     """
+    if cov_type is not None or (_is_working(reduced) and _is_working(full)):
+        return rao_scott_lrt(reduced, full, cov_type=cov_type, df=df, approximation=approximation)
+    if df is not None:
+        raise ValueError("df is for the test of Rao and Scott: likelihood ratios are referred to chi-squares.")
     small, large = likelihood_fit(reduced), likelihood_fit(full)
     check_same_data([small, large])
     if small.n_params > large.n_params:
@@ -173,7 +226,7 @@ def lrt(reduced: Any, full: Any, *, refit: bool = False) -> LRTResult:
     if df == 0:
         raise ValueError("Both models have the same parameters: there is nothing to test.")
     mixture, notes = boundary_mixture(small, large, added)
-    statistic = _statistic(small, large)
+    statistic = likelihood_ratio(small, large)
     return LRTResult(
         statistic,
         df,
@@ -184,6 +237,11 @@ def lrt(reduced: Any, full: Any, *, refit: bool = False) -> LRTResult:
         large.criterion,
         (*notes, *_notes(small, large)),
     )
+
+
+def _is_working(est: Any) -> bool:
+    """Say whether a fit maximised the likelihood of a working model: a GEE, or a regression with sampling weights."""
+    return is_pseudo_likelihood(est) or hasattr(unwrap(est), "_criteria")
 
 
 def _same_criterion(
@@ -208,21 +266,6 @@ def _same_criterion(
     return refitted_by_ml(small), refitted_by_ml(large)
 
 
-def _statistic(small: LikelihoodFit, large: LikelihoodFit) -> float:
-    """Return twice the difference of log-likelihoods, zero where that is rounding."""
-    statistic = 2.0 * (large.loglik - small.loglik)
-    size = max(abs(large.loglik), 1.0)
-    if statistic < -(1e-6 + 1e-9 * size):
-        warnings.warn(
-            f"The log-likelihood of the full model is less than that of the reduced one by {-statistic / 2:.3g}: the "
-            "full model did not reach its maximum. The statistic is set to zero; fit it with a larger max_iter or a "
-            "smaller tol.",
-            ConvergenceWarning,
-            stacklevel=level_of_caller(),
-        )
-    return statistic if statistic > 1e-7 + 1e-12 * size else 0.0
-
-
 def _notes(small: LikelihoodFit, large: LikelihoodFit) -> list[str]:
     notes = [
         f"the fit of the {role} model did not converge."
@@ -232,6 +275,6 @@ def _notes(small: LikelihoodFit, large: LikelihoodFit) -> list[str]:
     if large.clustered and not large.random:
         notes.append(
             "the likelihood takes rows of a cluster to be independent, groups counted for standard errors only; "
-            "wald_test uses those."
+            "wald_test uses those, and so does cov_type='cluster' here."
         )
     return notes

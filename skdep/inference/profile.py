@@ -78,7 +78,7 @@ def profile_interval(
     level: float = 0.95,
     progress: bool = False,
 ) -> ProfileIntervals:
-    r"""Find profile-likelihood intervals of the parameters of a mixed model.
+    r"""Find profile-likelihood intervals of the parameters of a mixed model, or of a logistic regression.
 
     The interval holds all values that a likelihood-ratio test does not reject. It need not be symmetric, does not leave
     the parameter space, and is the interval of choice for standard deviations and correlations of random effects: a
@@ -86,13 +86,14 @@ def profile_interval(
 
     Parameters
     ----------
-    est : MixedLinear or MixedLogit
-        A fitted mixed model, or a pipeline or search around one.
+    est : MixedLinear, MixedLogit or LogitRegressor
+        A fitted model, or a pipeline or search around one.
     parameters : str or sequence of str, optional
         Names of parameters, as they are in the table; ``"coefficients"`` stands for all coefficients, ``"variances"``
         for all the others. By default all.
     X : array-like of shape (n_rows, n_features), optional
-        Features of the fit. Fits keep no rows: MixedLogit needs all the data of the fit again, MixedLinear none.
+        Features of the fit. Fits keep no rows: MixedLogit and LogitRegressor need the data of the fit again, the
+        latter without groups, strata and populations; MixedLinear none.
     y : array-like of shape (n_rows,), optional
         Outcomes of the fit.
     groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
@@ -115,8 +116,10 @@ def profile_interval(
     ------
     ValueError
         If names are unknown, `level` is not between 0 and 1, data are missing or not those of the fit, or the fit has
-        no likelihood with a maximum: with sampling weights it is a pseudo-likelihood, without residual variance it is
-        infinite, where features separate outcomes estimates are.
+        no likelihood with a maximum: with sampling weights that of a mixed model is a pseudo-likelihood, without
+        residual variance it is infinite, where features separate outcomes estimates are.
+    TypeError
+        If the estimator is another one.
 
     See Also
     --------
@@ -135,12 +138,20 @@ def profile_interval(
     penalty if there is one. An end is infinite where not even values are rejected that change the log odds by about
     100.
 
+    The likelihood of a `LogitRegressor` takes rows to be independent, and twice its logarithm is off by the design
+    effect of the coefficient, its variance under the covariance type of the fit over that under the model. So it is
+    divided by it, and referred to F with 1 and the type's degrees of freedom [1]_; under ``cov_type="model"`` it is the
+    ordinary profile. R's survey 4.1 divides by the dispersion of the residuals as well, which the design effect has in
+    it already.
+
     References
     ----------
-    Venzon and Moolgavkar (1988), A method for computing profile-likelihood-based confidence intervals, Applied
-    Statistics 37, 87-94.
-    Bates, Maechler, Bolker and Walker (2015), Fitting linear mixed-effects models using lme4, Journal of Statistical
-    Software 67(1), section 5.1.
+    .. [1] Lumley and Scott (2014), Tests for regression models fitted to survey data, Australian and New Zealand
+       Journal of Statistics 56, 1-14.
+    .. [2] Venzon and Moolgavkar (1988), A method for computing profile-likelihood-based confidence intervals, Applied
+       Statistics 37, 87-94.
+    .. [3] Bates, Maechler, Bolker and Walker (2015), Fitting linear mixed-effects models using lme4, Journal of
+       Statistical Software 67(1), section 5.1.
 
     Examples
     --------
@@ -162,13 +173,15 @@ def profile_interval(
                            estimate  conf_low  conf_high
     SD of Intercept by id     2.165      1.83       2.56
     """
-    model = mixed_model(est)
-    cut = float(critical_value(level, np.inf))
-    if is_linear(model):
+    model = unwrap(est)
+    flat = is_flat_logit(model)
+    freedom = model._inference.degrees_of_freedom.get(model._inference.cov_type, np.inf) if flat else np.inf
+    cut = float(critical_value(level, freedom))
+    if not flat and is_linear(mixed_model(est)):
         profiler = _linear_profiler(model, parameters)
     else:
         X = None if X is None else last_step(est, X)[1]
-        profiler = _logit_profiler(model, parameters, X, y, groups, sample_weight, offset)
+        profiler = (_flat_profiler if flat else _logit_profiler)(model, parameters, X, y, groups, sample_weight, offset)
     chosen, aliased = profiler.parameters, model._inference.aliased
     report = Progress("Profiles", len(chosen), progress)
     rows, curves, problems = [], {}, [] if profiler.converged else ["the fit did not converge"]
@@ -196,6 +209,13 @@ def mixed_model(est: Any) -> Any:
     if not (is_linear(model) or isinstance(model, MixedLogit)):
         raise TypeError(f"This is for MixedLinear and MixedLogit, got {type(model).__name__}.")
     return model
+
+
+def is_flat_logit(model: Any) -> bool:
+    """Say whether a fitted model is a LogitRegressor."""
+    from skdep.logit.estimator import LogitRegressor
+
+    return isinstance(model, LogitRegressor)
 
 
 def is_linear(model: Any) -> bool:
@@ -233,6 +253,25 @@ def _logit_profiler(model: Any, parameters: str | Sequence[str] | None, X: Any, 
             "groups=, and offset= and sample_weight= if there were any."
         )
     return LogitProfiler(model, rows_given_again(model, X, y, *rest), chosen)
+
+
+def _flat_profiler(
+    model: Any, parameters: str | Sequence[str] | None, X: Any, y: Any, _: Any, sample_weight: Any, offset: Any
+) -> Any:
+    from skdep.inference._logit_profile import FlatLogitProfiler, check_profile
+    from skdep.mixed.natural_parameters import NaturalParameter
+
+    check_profile(model)
+    everything = [NaturalParameter(name, "coefficient", k) for k, name in enumerate(model._inference.names)]
+    chosen = _choose(everything, parameters)
+    if not chosen:
+        raise ValueError("A LogitRegressor has no variances: its parameters are coefficients.")
+    if X is None or y is None:
+        raise ValueError(
+            "The profile of a LogitRegressor needs the data of the fit again, since fits keep no rows: give X= and y=, "
+            "and offset= and sample_weight= if there were any."
+        )
+    return FlatLogitProfiler(model, X, y, sample_weight, offset, chosen)
 
 
 def _choose(everything: Sequence[Any], parameters: str | Sequence[str] | None) -> list[Any]:

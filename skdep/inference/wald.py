@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from skdep._fitted import FittedInference
 from skdep.inference._access import fitted_inference
 from skdep.inference.coef_table import chosen_df
+from skdep.inference.rao_scott import RaoScottTest, working_wald
 
 __all__ = ["WaldTest", "wald_test"]
 
@@ -55,8 +57,15 @@ class WaldTest:
 
 
 def wald_test(
-    est: Any, R: Any, r: Any = 0.0, *, cov_type: str | None = None, df: str | float | None = None
-) -> WaldTest:
+    est: Any,
+    R: Any,
+    r: Any = 0.0,
+    *,
+    cov_type: str | None = None,
+    df: str | float | None = None,
+    method: str = "wald",
+    approximation: str = "saddlepoint",
+) -> WaldTest | RaoScottTest:
     r"""Test the joint hypothesis R b = r.
 
     Parameters
@@ -72,22 +81,30 @@ def wald_test(
         Covariance type, by default that of the fit.
     df : {"normal", "residual", "satterthwaite", "kenward-roger"} or float, optional
         Degrees of freedom as in `coef_table`; where they are finite, the statistic over q is referred to F.
+    method : {"wald", "working"}, default="wald"
+        ``"working"`` takes the statistic of the working model, which believes rows to be independent (or the working
+        correlation), and refers it to what it follows by the covariance of `cov_type`: a sum of chi-squares weighted
+        by design effects. It does not invert that covariance, so that few clusters or sampling units serve for a test
+        of many coefficients.
+    approximation : {"saddlepoint", "satterthwaite", "exact"}, default="saddlepoint"
+        How tails of such sums are computed, as in `lrt`.
 
     Returns
     -------
-    WaldTest
-        ``.statistic``, ``.df``, ``.df_denominator``, ``.p_value``.
+    WaldTest or RaoScottTest
+        ``.statistic``, ``.df``, ``.df_denominator``, ``.p_value``; with ``method="working"`` also ``.design_effects``.
 
     Raises
     ------
     ValueError
         If `R` has a wrong shape or unknown names, its rows are linearly dependent, it involves a coefficient that is
         not estimable, or the covariance has too low a rank to test so many hypotheses at once (fewer clusters than
-        that).
+        that); or if `method` is not known, or ``"working"`` with the covariance of the working model itself.
 
     References
     ----------
     Wald (1943), Transactions of the American Mathematical Society 54, 426-482.
+    Rao and Scott (1984), Annals of Statistics 12, 46-60: the working statistic.
 
     Examples
     --------
@@ -99,22 +116,44 @@ def wald_test(
     >>> print(wald_test(fit, ["age", "smoke"]))
     Wald test: 9.0982 on chi2(2), p = 0.01058
     """
+    if method not in ("wald", "working"):
+        raise ValueError(f"method must be 'wald' or 'working', got {method!r}.")
     fitted = fitted_inference(est)
     contrasts = _contrasts(R, fitted.names)
-    covariance, freedom, factor = fitted.covariance(cov_type), chosen_df(fitted, cov_type, df), 1.0
-    involved = np.any(contrasts != 0, axis=0)
-    if (involved & fitted.aliased).any():
-        names = [name for name, bad in zip(fitted.names, involved & fitted.aliased) if bad]
+    _check_testable(contrasts, fitted)
+    difference = contrasts @ fitted.estimate - _values(r, len(contrasts))
+    if method == "wald":
+        return _wald(fitted, contrasts, difference, cov_type, df)
+    named = isinstance(R, str) or isinstance(np.asarray(R).flat[0], str)
+    terms = tuple(np.atleast_1d(R).tolist()) if named else ()
+    return working_wald(est, contrasts, difference, cov_type=cov_type, df=df, approximation=approximation, terms=terms)
+
+
+def _check_testable(contrasts: np.ndarray, fitted: FittedInference) -> None:
+    """Raise ValueError if hypotheses (q, p) follow from others, or involve what is not estimable."""
+    bad = np.any(contrasts != 0, axis=0) & fitted.aliased
+    if bad.any():
+        names = [name for name, flag in zip(fitted.names, bad, strict=True) if flag]
         raise ValueError(f"R involves coefficients that are not estimable, because features are collinear: {names}.")
+    sizes = np.abs(contrasts).max(axis=1, keepdims=True)
+    if np.linalg.matrix_rank(contrasts / np.where(sizes > 0, sizes, 1.0)) < len(contrasts):
+        raise ValueError("The rows of R are linearly dependent: leave out those that follow from others.")
+
+
+def _wald(
+    fitted: FittedInference,
+    contrasts: np.ndarray,
+    difference: np.ndarray,
+    cov_type: str | None,
+    df: str | float | None,
+) -> WaldTest:
+    """Refer the Wald statistic of a covariance to chi-square, or to F."""
+    covariance, freedom, factor = fitted.covariance(cov_type), chosen_df(fitted, cov_type, df), 1.0
     if isinstance(freedom, str):
         covariance = fitted.small_sample.covariance(freedom)
         freedom, factor = fitted.small_sample.joint_df(contrasts, freedom)
-    difference = contrasts @ fitted.estimate - _values(r, len(contrasts))
-    spread = contrasts @ covariance @ contrasts.T
     n_hypotheses = len(contrasts)
-    sizes = np.abs(contrasts).max(axis=1, keepdims=True)
-    if np.linalg.matrix_rank(contrasts / np.where(sizes > 0, sizes, 1.0)) < n_hypotheses:
-        raise ValueError("The rows of R are linearly dependent: leave out those that follow from others.")
+    spread = contrasts @ covariance @ contrasts.T
     scale = np.sqrt(np.diag(spread))
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise ValueError(
@@ -122,7 +161,8 @@ def wald_test(
         )
     if np.linalg.matrix_rank(spread / np.outer(scale, scale), tol=1e-10) < n_hypotheses:
         raise ValueError(
-            f"The covariance has too low a rank to test {n_hypotheses} hypotheses jointly: there are too few clusters."
+            f"The covariance has too low a rank to test {n_hypotheses} hypotheses jointly: there are too few clusters. "
+            "method='working' does not invert it."
         )
     statistic = float(difference @ np.linalg.solve(spread, difference))
     if np.isfinite(freedom):

@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear
 from skdep.datasets import load_ohio, load_penicillin, load_sleepstudy
-from skdep.inference import compare, qic
+from skdep.inference import compare, lrt, qic, wald_test
+from tests.inference.survey_cases import FITS, NESTED, fitted
 
 SLEEP = load_sleepstudy()
 
@@ -120,6 +121,52 @@ def test_generalized_estimating_equations():
     assert compare(*fixed).notes == ()
 
 
+# --------------------------------------------------------------------------------------------- sampling weights
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_survey_criteria_against_r(name):
+    case = FITS[name]
+    result = compare(fitted(name), fitted(name, "reduced"), names=["full", "reduced"])
+    table = result.to_frame()
+    expected = [case["aic"]["full"], case["aic"]["reduced"]]
+    assert_allclose(table["n_effective"], [row[0] for row in expected], rtol=1e-9)
+    assert_allclose(table["daic"], [row[1] for row in expected], rtol=1e-10)
+    if "bic" in case:
+        assert_allclose(table["dbic"], case["bic"], rtol=1e-10)
+    n_features = [len(case["features"]), len(case["reduced"])]
+    assert list(table["n_params"]) == [count + case["intercept"] for count in n_features]
+    assert_allclose(table["delta_daic"], table["daic"] - table["daic"].min(), atol=1e-12)
+    assert_allclose(table["delta_dbic"], table["dbic"] - table["dbic"].min(), atol=1e-12)
+    assert (result.criterion, result.notes) == ("pseudo-likelihood", ())
+
+
+def test_survey_criteria_are_made_of_the_tests():
+    """Differences of dAIC: the likelihood ratio less twice the difference of effective parameters; of dBIC: Wald."""
+    small, large = fitted("clus1", "reduced"), fitted("clus1")
+    table, test = compare(small, large).to_frame(), lrt(small, large)
+    gain = test.statistic - 2 * np.diff(table["n_effective"])[0]
+    assert table["daic"].iloc[0] - table["daic"].iloc[1] == pytest.approx(gain, abs=1e-8)
+    wald = wald_test(large, test.terms, df="normal")
+    expected = wald.statistic + np.log(test.design_effects).sum() - test.df * np.log(large._inference.n_obs)
+    assert table["dbic"].iloc[0] - table["dbic"].iloc[1] == pytest.approx(expected, abs=1e-8)
+
+
+def test_survey_fits_that_are_not_nested():
+    """dBIC needs a fit that contains all others; dAIC does not."""
+    ohio = load_ohio()
+    X = ohio.data.assign(both=ohio.data["age"] * ohio.data["smoke"])
+
+    def fit(*columns):
+        return LogitRegressor(weight_type="sampling").fit(X[list(columns)], ohio.target, groups=ohio.groups)
+
+    table = compare(fit("age"), fit("smoke", "both")).to_frame()
+    assert list(table.columns) == ["n_params", "n_effective", "loglik", "daic", "delta_daic"]
+    with_largest = compare(fit("age"), fit("smoke", "both"), fit("age", "smoke", "both")).to_frame()
+    assert_allclose(with_largest["daic"].iloc[:2], table["daic"])
+    assert with_largest["dbic"].notna().all()
+
+
 # ---------------------------------------------------------------------------------------------------- refusals
 
 
@@ -146,6 +193,15 @@ def test_what_does_not_compare():
         compare(logit, LogitRegressor("l2").fit(ohio.data, ohio.target))
     with pytest.raises(ValueError, match="sampling weights"):
         compare(logit, LogitRegressor(weight_type="sampling").fit(ohio.data, ohio.target))
+    sampling = LogitRegressor(weight_type="sampling").fit(ohio.data, ohio.target)
+    grouped = LogitRegressor(weight_type="sampling").fit(ohio.data, ohio.target, groups=ohio.groups)
+    with pytest.raises(ValueError, match="different designs"):
+        compare(sampling, grouped)
+    weights = np.arange(len(ohio.target)) % 3 + 1.0
+    with pytest.raises(ValueError, match="different data"):
+        compare(sampling, LogitRegressor(weight_type="sampling").fit(ohio.data, ohio.target, sample_weight=weights))
+    with pytest.raises(ValueError, match="believes the working model"):
+        compare(LogitRegressor(weight_type="sampling", cov_type="model").fit(ohio.data, ohio.target))
     with pytest.raises(ValueError, match="different families"):
         compare(gee, GEERegressor().fit(SLEEP.data, SLEEP.target, groups=SLEEP.groups))
     with pytest.raises(ValueError, match="different data"):

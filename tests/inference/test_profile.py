@@ -12,7 +12,7 @@ from scipy import optimize, stats
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdep import LogitRegressor, MixedLinear
+from skdep import GEERegressor, MixedLinear
 from skdep._threads import one_blas_thread
 from skdep.datasets import load_pastes, load_penicillin, load_sleepstudy
 from skdep.exceptions import CollinearityWarning, SingularFitWarning
@@ -449,9 +449,9 @@ def test_what_has_no_profile_is_refused(sleep):
         model = MixedLinear().fit(sleep.data, 3.0 * sleep.data["Days"], groups=sleep.groups)
     with pytest.raises(ValueError, match="residual variance"):
         profile_interval(model)
-    logit = LogitRegressor().fit(sleep.data, sleep.target > 300)
+    gee = GEERegressor().fit(sleep.data, sleep.target)
     with pytest.raises(TypeError, match="MixedLinear"):
-        profile_interval(logit)
+        profile_interval(gee)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
