@@ -21,7 +21,7 @@ from benchmarks.table import Table
 from benchmarks.timing import Estimates, Options, compare, relative_difference
 
 QUICK = Options(repeats=2, quick=True)
-COMPARED = [name for name in CASES if name.startswith(("gee", "logit"))]
+COMPARED = [name for name in CASES if name.startswith(("gee", "logit", "survey"))]
 MIXED_LOGIT = [name for name in CASES if name.startswith("mixed-logit")]
 BAYES = [name for name in CASES if name.startswith("bayes")]
 MIXED = [name for name in CASES if name.startswith("mixed") and name not in MIXED_LOGIT]

@@ -46,5 +46,5 @@ def machine() -> dict[str, str]:
         "skdep": skdep.__version__,
         **{name: package_version(name) for name in names},
         "geepack": geepack_version() or "not installed",
-        **{name: r_package_version(name) or "not installed" for name in ("lme4", "glmmTMB", "rstanarm")},
+        **{name: r_package_version(name) or "not installed" for name in ("lme4", "glmmTMB", "rstanarm", "survey")},
     }

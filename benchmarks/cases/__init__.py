@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.cases import bayes, gee, imports, logit, memory, mixed, mixed_logit
+from benchmarks.cases import bayes, gee, imports, logit, memory, mixed, mixed_logit, survey
 from benchmarks.table import Table
 from benchmarks.timing import Options
 
@@ -33,6 +33,7 @@ CASES: dict[str, Callable[[Options], Table]] = {
     "bayes": bayes.medium,
     "bayes-large": bayes.large,
     "bayes-multilevel": bayes.multilevel,
+    "survey-replicates": survey.replicates,
     "memory": memory.peak_memory,
     "memory-mixed": memory.peak_memory_mixed,
     "import": imports.import_time,

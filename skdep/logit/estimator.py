@@ -30,6 +30,8 @@ from skdep.logit.rows import LogitRows, Metadata, logit_rows
 from skdep.sandwich import few_clusters_message
 from skdep.separation import infinite_features, no_separation_certified, separation_message
 from skdep.survey.design import LONELY_PSU
+from skdep.survey.replicate_covariance import ReplicateCovariance, check_replicates, replicate_covariance
+from skdep.survey.replicates import ReplicateWeights
 
 __all__ = ["LogitRegressor"]
 
@@ -52,12 +54,13 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         What `sample_weight` means. A frequency counts repetitions of the row. A sampling weight is the inverse of the
         row's probability to be in the sample: estimates are by pseudo-likelihood, the scale of the weights means
         nothing, and standard errors are those of the design.
-    cov_type : {"auto", "model", "hc0", "hc1", "cluster", "design"}, default="auto"
+    cov_type : {"auto", "model", "hc0", "hc1", "cluster", "design", "replicate"}, default="auto"
         Covariance of the estimates: the inverse information; White's sandwich, plain or times n / (n - p); the sandwich
         with scores added up within `groups`, times K / (K - 1) for K clusters; the linearised variance of a survey
-        whose primary units are `groups`, or the rows, drawn from `strata` of populations `fpc`. ``"auto"`` is
-        ``"design"`` under sampling weights, ``"cluster"`` when groups are given, else ``"model"``. Two-dimensional
-        groups are several ways of clustering, or under sampling weights stages of the design.
+        whose primary units are `groups`, or the rows, drawn from `strata` of populations `fpc`; or the variance over
+        `replicate_weights`. ``"auto"`` is ``"replicate"`` when those are given, ``"design"`` under other sampling
+        weights, ``"cluster"`` when groups are given, else ``"model"``. Two-dimensional groups are several ways of
+        clustering, or under sampling weights stages of the design.
     lonely_psu : {"fail", "remove", "adjust", "average"}, default="fail"
         What to do with a stratum that has a single primary sampling unit, and so says nothing of its variance: raise an
         error; count it as drawn with certainty; centre it at the mean of all strata; or give it the mean variance of
@@ -121,14 +124,14 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
     array([[-0.113,  0.272]])
     """
 
-    __metadata_request__fit: ClassVar[dict[str, bool]] = {"strata": True, "fpc": True}
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"strata": True, "fpc": True, "replicate_weights": True}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "penalty": [StrOptions({"firth", "l2"}), None],
         "C": [Interval(Real, 0, None, closed="neither")],
         "fit_intercept": ["boolean"],
         "weight_type": [StrOptions({"frequency", "sampling"})],
-        "cov_type": [StrOptions({"auto", "model", "hc0", "hc1", "cluster", "design"})],
+        "cov_type": [StrOptions({"auto", "model", "hc0", "hc1", "cluster", "design", "replicate"})],
         "lonely_psu": [StrOptions(set(LONELY_PSU))],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -162,7 +165,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         return tags
 
     @fit_context
-    def fit(self, X, y, *, groups=None, sample_weight=None, offset=None, strata=None, fpc=None):
+    def fit(self, X, y, *, groups=None, sample_weight=None, offset=None, strata=None, fpc=None, replicate_weights=None):
         """Fit the model.
 
         Parameters
@@ -184,6 +187,9 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         fpc : array-like of shape (n_rows,) or (n_rows, n_stages), optional
             Under sampling weights: how many units the population of the row's stratum has (at least 1), or which
             fraction of them was drawn (at most 1), by stage. Without it units count as drawn with replacement.
+        replicate_weights : ReplicateWeights, optional
+            Under sampling weights: weights of the rows in every replicate. The model is fitted under each. If they were
+            made from a design they have the sampling weights, and `sample_weight` may be left out.
 
         Returns
         -------
@@ -197,9 +203,12 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             under ``lonely_psu="fail"``.
         """
         X, y = check_rows(self, X, y)
-        rows = self._rows(X, y, Metadata(groups, sample_weight, offset, strata, fpc))
-        cov_type = self._resolve_cov_type(rows)
         notes = FitNotes()
+        if replicate_weights is not None:
+            self._check_replication()
+            sample_weight = check_replicates(replicate_weights, sample_weight, len(X), notes)
+        rows = self._rows(X, y, Metadata(groups, sample_weight, offset, strata, fpc))
+        cov_type = self._resolve_cov_type(rows, replicated=replicate_weights is not None)
         if fpc is not None and sample_weight is None:
             notes.warn(
                 "fpc was given without sample_weight: all observations have the same weight, whatever their sampling "
@@ -209,8 +218,16 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         fit, basis = self._maximise(rows.data)
         data = rows.data if basis is None else self._in_basis(rows.data, basis)
         covariances = logit_covariances(data, fit, rows)
-        self._store(fit, basis, covariances, rows, cov_type, notes)
+        replicated = None
+        if replicate_weights is not None:
+            replicates = replicate_weights if rows.kept is None else replicate_weights[rows.kept]
+            replicated = _replicated(data, fit, replicates, notes)
+            covariances.by_type["replicate"] = replicated.covariance
+        self._store(fit, basis, covariances, rows, cov_type, notes, replicated)
         self._conclude(fit, covariances, rows, rows.data, notes)
+        if replicate_weights is not None:
+            facts = {**self._inference.facts, "Replicates": replicates.describe()}
+            self._inference = self._inference.described(facts, notes)
         return self
 
     def _conclude(
@@ -250,8 +267,22 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             lonely_psu=self.lonely_psu,
         )
 
-    def _resolve_cov_type(self, rows: LogitRows) -> str:
+    def _check_replication(self) -> None:
+        """Raise if the fit cannot be repeated under replicate weights."""
+        if self.weight_type != "sampling":
+            raise ValueError("replicate_weights are survey weights: set weight_type='sampling'.")
+        if self.penalty == "firth":
+            raise ValueError(
+                "replicate_weights are not available with penalty='firth': use penalty=None or 'l2', or strata= and "
+                "groups= for the linearised variance."
+            )
+
+    def _resolve_cov_type(self, rows: LogitRows, *, replicated: bool = False) -> str:
         """Return the covariance type meant, or say why it cannot be had."""
+        if self.cov_type == "replicate" and not replicated:
+            raise ValueError("cov_type='replicate' needs replicate weights: pass replicate_weights= to fit.")
+        if self.cov_type == "auto" and replicated:
+            return "replicate"
         if self.cov_type == "auto":
             return "design" if rows.sampling else "cluster" if rows.clustered else "model"
         if self.cov_type == "cluster" and not rows.clustered:
@@ -293,6 +324,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         rows: LogitRows,
         cov_type: str,
         notes: FitNotes,
+        replicated: ReplicateCovariance | None = None,
     ) -> None:
         """Set the fitted attributes, in the coordinates of the features."""
         params, by_type = fit.params, covariances.by_type
@@ -316,6 +348,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
                 "clusters in some way of clustering.",
                 FewClustersWarning,
             )
+        df_of_replicates = {} if replicated is None else {"replicate": replicated.df}
         split = int(self.fit_intercept)
         self.coef_ = params[None, split:]
         self.intercept_ = params[:1].copy() if split else np.zeros(1)
@@ -329,8 +362,8 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             covariances=by_type,
             cov_type=cov_type,
             aliased=aliased,
-            degrees_of_freedom=_default_df(rows, n_estimable),
-            residual_df={kind: _residual_df(rows, kind) - n_estimable for kind in by_type},
+            degrees_of_freedom=_default_df(rows, n_estimable) | df_of_replicates,
+            residual_df={kind: _residual_df(rows, kind) - n_estimable for kind in by_type} | df_of_replicates,
             n_obs=rows.n_obs,
             n_clusters=n_clusters,
             data=rows.fingerprint(),
@@ -400,6 +433,22 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         # not the logarithms of those: accurate for probabilities near 0 too
         eta = self._linear_predictor(X, offset)
         return np.column_stack([log_expit(-eta), log_expit(eta)])
+
+
+def _replicated(
+    data: LogisticData, fit: NewtonResult, replicates: ReplicateWeights, notes: FitNotes
+) -> ReplicateCovariance:
+    """Return the covariance over replicates, in the coordinates of the fit."""
+    columns = [np.ones(data.n_rows), data.X] if data.fit_intercept else [data.X]
+    return replicate_covariance(
+        np.column_stack(columns),
+        (data.sign > 0).astype(float),
+        replicates,
+        fit.params,
+        offset=data.offset,
+        ridge=np.diag(fit.hessian - fit.information),
+        notes=notes,
+    )
 
 
 def _default_df(rows: LogitRows, n_params: int) -> dict[str, float]:

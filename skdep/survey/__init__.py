@@ -2,5 +2,14 @@
 
 from skdep.survey.design import DesignSummary, SurveyDesign, survey_design
 from skdep.survey.linearised import variance_of_total
+from skdep.survey.replicate_methods import replicate_weights
+from skdep.survey.replicates import ReplicateWeights
 
-__all__ = ["DesignSummary", "SurveyDesign", "survey_design", "variance_of_total"]
+__all__ = [
+    "DesignSummary",
+    "ReplicateWeights",
+    "SurveyDesign",
+    "replicate_weights",
+    "survey_design",
+    "variance_of_total",
+]
