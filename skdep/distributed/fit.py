@@ -9,11 +9,13 @@ from sklearn.base import clone
 
 from skdep.base import FitNotes
 from skdep.distributed.chunks import IteratorChunks, as_source
+from skdep.distributed.gee import fit_gee
 from skdep.distributed.logit import fit_logit
 from skdep.distributed.mixed import fit_mixed
 from skdep.distributed.progress import Passes
 from skdep.distributed.runners import Runner, runner_of
 from skdep.distributed.scan import DataScan, check_chunk, merge_scans, scan_chunk
+from skdep.gee.base import BaseGEE
 from skdep.logit import LogitRegressor
 from skdep.mixed import MixedLinear
 
@@ -27,7 +29,7 @@ def fit_chunks(est: Any, chunks: Any, *, client: Any = None, verbose: bool = Fal
 
     Parameters
     ----------
-    est : LogitRegressor or MixedLinear
+    est : GEERegressor, GEEClassifier, LogitRegressor or MixedLinear
         The estimator, left as it is; a multilevel model with one grouping factor, or none.
     chunks : ChunkSource, list of Chunk, or callable
         The data: `ParquetChunks`, `ArrayChunks`, `dask_chunks`, a list of `Chunk`, or a function that returns an
@@ -68,7 +70,7 @@ def fit_chunks(est: Any, chunks: Any, *, client: Any = None, verbose: bool = Fal
     """
     fit = next((function for kind, function in _FITS.items() if isinstance(est, kind)), None)
     if fit is None:
-        names = ", ".join(kind.__name__ for kind in _FITS)
+        names = "GEERegressor, GEEClassifier, LogitRegressor and MixedLinear"
         raise TypeError(f"{type(est).__name__} cannot be fitted to chunks; {names} can.")
     est, notes, passes = clone(est), FitNotes(), Passes(verbose)
     est._validate_params()
@@ -77,7 +79,7 @@ def fit_chunks(est: Any, chunks: Any, *, client: Any = None, verbose: bool = Fal
     check_chunk(first, 0, est, first=True)
     runner = runner_of(source, client)
     scan = _scan(est, runner, passes)
-    fit(est, runner, scan, passes, notes)
+    fit(est, runner, scan, passes, notes, first)
     return est
 
 
@@ -92,4 +94,4 @@ def _itself(part: Any) -> Any:
     return part
 
 
-_FITS: dict[type, Callable[..., None]] = {LogitRegressor: fit_logit, MixedLinear: fit_mixed}
+_FITS: dict[type, Callable[..., None]] = {LogitRegressor: fit_logit, MixedLinear: fit_mixed, BaseGEE: fit_gee}

@@ -162,7 +162,7 @@ class _Rows:
         return DesignSummary(n_psus, 1, n_psus - 1, 1, False, False, (), "fail")
 
 
-def fit_logit(est: Any, runner: Runner, scan: DataScan, passes: Passes, notes: FitNotes) -> None:
+def fit_logit(est: Any, runner: Runner, scan: DataScan, passes: Passes, notes: FitNotes, first: Chunk) -> None:
     """Fit a `LogitRegressor` to chunks.
 
     Parameters
@@ -177,6 +177,8 @@ def fit_logit(est: Any, runner: Runner, scan: DataScan, passes: Passes, notes: F
         Counts passes over the data.
     notes : FitNotes
         Takes warnings.
+    first : Chunk
+        Not used.
     """
     est.classes_ = encode_binary(scan.whole.labels, None)[0]
     fit_intercept, sampling = bool(est.fit_intercept), est.weight_type == "sampling"

@@ -205,7 +205,7 @@ class _ChunkedData:
         return np.add.reduce(list(self.passes.over(parts))) / self.y_scale**2
 
 
-def fit_mixed(est: Any, runner: Runner, scan: DataScan, passes: Passes, notes: FitNotes) -> None:
+def fit_mixed(est: Any, runner: Runner, scan: DataScan, passes: Passes, notes: FitNotes, first: Chunk) -> None:
     """Fit a `MixedLinear` with one grouping factor, or none, to chunks.
 
     Parameters
@@ -220,6 +220,8 @@ def fit_mixed(est: Any, runner: Runner, scan: DataScan, passes: Passes, notes: F
         Counts passes over the data.
     notes : FitNotes
         Takes warnings.
+    first : Chunk
+        Not used.
 
     Raises
     ------

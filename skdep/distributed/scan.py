@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,10 @@ from sklearn.base import is_classifier
 
 from skdep._basis import Coordinates, coordinates_from_moments
 from skdep._validation import check_offset, check_rows, check_time, check_weights
-from skdep.clusters import describe_sizes, encode_groups
+from skdep.clusters import describe_sizes, encode_factors
 from skdep.distributed.chunks import Chunk
 
-__all__ = ["CheckedChunk", "ChunkScan", "DataScan", "check_chunk", "merge_scans", "scan_chunk"]
+__all__ = ["CheckedChunk", "ChunkScan", "DataScan", "check_chunk", "merge_scans", "naming_chunk", "scan_chunk"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +65,15 @@ def check_chunk(chunk: Chunk, number: int, est: Any, *, first: bool = False) -> 
     first : bool
         Whether this is the chunk that sets the names.
     """
-    try:
+    with naming_chunk(number):
         return _check(chunk, est, first)
+
+
+@contextmanager
+def naming_chunk(number: int) -> Iterator[None]:
+    """Let errors say which chunk they are of."""
+    try:
+        yield
     except ValueError as error:
         raise ValueError(f"chunk {number}: {error}") from error
 
@@ -78,7 +86,10 @@ def _check(chunk: Chunk, est: Any, first: bool) -> CheckedChunk:
     codes = levels = None
     name, n_units = "row", n_rows
     if chunk.groups is not None:
-        codes, levels, name = encode_groups(chunk.groups, n_rows)
+        factors = encode_factors(chunk.groups, n_rows)
+        if len(factors) > 1 and getattr(est, "working_correlation", None) is None:
+            raise ValueError("groups has several columns: over chunks there is one grouping factor.")
+        codes, levels, name = factors[0]
         n_units = len(levels)
     if weights is not None and not (weights > 0).all():
         kept = weights > 0
