@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import coverage, quadrature_bias
+from benchmarks import coverage, dropout_simulation, quadrature_bias, small_sample_coverage
 from benchmarks.__main__ import main
 from benchmarks.bayes_data import flat, survey
 from benchmarks.cases import CASES
@@ -262,6 +262,16 @@ def test_simulated_survey_and_questionnaire_have_the_stated_shape():
         assert 0.3 < data.y.mean() < 0.6
 
 
+def test_dropout_simulation_is_reproducible_and_shows_the_bias():
+    rows = dropout_simulation.simulate(400, n_replicates=10, seed=1)
+    assert rows == dropout_simulation.simulate(400, n_replicates=10, seed=1)
+    assert {row["method"] for row in rows} == {method.name for method in dropout_simulation.METHODS}
+    assert all(row["data sets"] + row["not converged"] == 10 for row in rows)
+    bias = {row["method"]: row["bias"] for row in rows if row["parameter"] == "visit"}
+    assert bias["no weights, independence"] < -0.08
+    assert abs(bias["weights of rows, independence"]) < 0.06
+
+
 def test_bias_is_reproducible_and_that_of_laplace_is_larger():
     rows = quadrature_bias.bias(200, n_replicates=10, seed=1, nodes=(1, 15))
     assert rows == quadrature_bias.bias(200, n_replicates=10, seed=1, nodes=(1, 15))
@@ -291,3 +301,16 @@ def test_coverage_is_reproducible_and_counts_every_data_set():
     assert rows == coverage.coverage(n_clusters=30, n_replicates=10, seed=1)
     assert len(rows) == 2 * len(coverage.METHODS)
     assert all(row["data sets"] + row["not converged"] == 10 for row in rows)
+
+
+def test_coverage_with_few_clusters():
+    rows = small_sample_coverage.coverage(10, "gaussian", n_replicates=30, seed=1)
+    assert rows == small_sample_coverage.coverage(10, "gaussian", n_replicates=30, seed=1)
+    assert [(row["covariance"], row["df"]) for row in rows] == list(small_sample_coverage.METHODS)
+    width = {(row["covariance"], row["df"]): row["mean width"] for row in rows}
+    assert width["robust", "normal"] < width["kc", "normal"] < width["kc", "residual"] < width["md", "residual"]
+
+
+def test_small_sample_coverage_prints_a_table(capsys):
+    small_sample_coverage.main(["--quick", "--clusters", "10"])
+    assert "Coverage with few clusters" in capsys.readouterr().out

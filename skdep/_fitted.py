@@ -48,6 +48,10 @@ class FittedInference:
         What tells fits of the same data from others.
     design : DesignSummary or None
         The survey design of a design-based fit.
+    small_samples : mapping from str to SmallSampleInference
+        What further types of covariance have to offer for small samples, as `small_sample` for type ``"model"``.
+    unavailable : mapping from str to str
+        Why the fit lacks types of covariance that others of its kind have.
     """
 
     names: tuple[str, ...]
@@ -64,6 +68,18 @@ class FittedInference:
     small_sample: Any = None
     data: DataFingerprint | None = None
     design: DesignSummary | None = None
+    small_samples: Mapping[str, Any] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+    def small_sample_of(self, cov_type: str | None = None) -> Any:
+        """Return what a type of covariance has to offer for small samples, by default that of the fit; None if nothing.
+
+        It has ``covariance(method)``, the matrix that goes with a method; ``contrast_df(contrasts, method)``, degrees
+        of freedom of each; ``joint_df(contrasts, method)``, denominator degrees of freedom of the F test of all, and
+        what to multiply F by; and ``default``, the method or degrees of freedom used unless told otherwise.
+        """
+        cov_type = self.cov_type if cov_type is None else cov_type
+        return self.small_sample if cov_type == "model" else self.small_samples.get(cov_type)
 
     def described(self, facts: Mapping[str, str], notes: Sequence[str]) -> FittedInference:
         """Return the same with facts and notes for the summary."""
@@ -73,8 +89,9 @@ class FittedInference:
         """Return the covariance matrix (p, p) of a type; a type that the fit lacks raises ValueError."""
         cov_type = self.cov_type if cov_type is None else cov_type
         if cov_type not in self.covariances:
+            why = self.unavailable.get(cov_type)
+            reason = "Clustered types need `groups` at fit." if why is None else f"As to {cov_type!r}, {why}."
             raise ValueError(
-                f"cov_type={cov_type!r} is not available for this fit; it has {sorted(self.covariances)}. "
-                "Clustered types need `groups` at fit."
+                f"cov_type={cov_type!r} is not available for this fit; it has {sorted(self.covariances)}. {reason}"
             )
         return self.covariances[cov_type]

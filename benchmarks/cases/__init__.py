@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.cases import bayes, gee, imports, logit, memory, mixed, mixed_logit, survey
+from benchmarks.cases import bayes, gee, gee_corrections, imports, logit, memory, mixed, mixed_logit, survey
 from benchmarks.table import Table
 from benchmarks.timing import Options
 
@@ -17,6 +17,7 @@ CASES: dict[str, Callable[[Options], Table]] = {
     "gee-ar1": partial(gee.many_short_clusters, "ar1"),
     "gee-unstructured": partial(gee.many_short_clusters, "unstructured"),
     "gee-long": gee.few_long_clusters,
+    "gee-corrections": gee_corrections.all_corrections,
     "logit": logit.model_errors,
     "logit-cluster": logit.cluster_errors,
     "mixed-sleepstudy": mixed.small,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -366,10 +366,10 @@ class _Checks(FitChecks):
     """Checks of a fit over chunks, whose evaluations know the range of means only."""
 
     def _separation(self) -> bool:
-        start = self.start
-        if start.equations.model.link.name == "logit":
+        start, equations = self.start, cast(_ChunkedEquations, self.start.equations)
+        if equations.model.link.name == "logit":
             decrement = start.decrement * np.sqrt(start.equations.data.n_obs * max(start.at.scale, 1.0))
-            if no_separation_certified(decrement, start.at.bread, start.equations.squares):
+            if no_separation_certified(decrement, start.at.bread, equations.squares):
                 return True
         elif start.converged and start.at.mu[0] > 1e-8 and start.at.mu[1] < 1.0 - 1e-8:
             return True
@@ -431,9 +431,10 @@ def fit_gee(est: Any, runner: Runner, scan: DataScan, passes: Passes, notes: Fit
     result, start = solve_equations(make, structure, max_iter=est.max_iter, tol=est.tol)
     equations: Any = result.equations
     basis = Basis(np.zeros((0, 0)), coordinates.back, coordinates.aliased)
-    stand_in = _Rows(scan, int(equations.n_clusters), waves, "sample_weight" in scan.whole.given)
+    stand_in: Any = _Rows(scan, int(equations.n_clusters), waves, "sample_weight" in scan.whole.given)
     covariances = gee_covariances(equations, result.at, _request(est, equations, result, basis, scan))
-    criteria = criteria_of_sums(*equations.criteria_sums(result.at), result.at.scale, covariances.robust_of_columns)
+    quasi, information = equations.criteria_sums(result.at)
+    criteria = criteria_of_sums(quasi, information, result.at.scale, covariances.robust_of_columns)
     est._store(equations.data.n_obs, stand_in, basis, covariances, result, criteria, notes)
     features = est._parameter_names()[int(est.fit_intercept) :]
     checks = _Checks(type(est).__name__, stand_in, result, start, features, est.fit_intercept, notes)

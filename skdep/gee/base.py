@@ -1,4 +1,4 @@
-"""What the GEE estimators share: from validated rows to fitted attributes, warnings and summary."""
+"""What the GEE estimators share: from validated rows to fitted attributes and summary."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from skdep._compat import Interval, StrOptions
 from skdep._fitted import FittedInference
 from skdep._linalg import is_ill_conditioned
 from skdep._threads import threads_over_blocks
+from skdep._validation import check_weights
 from skdep.base import DependentDataEstimator, FitNotes, level_of_caller
 from skdep.clusters import describe_sizes
-from skdep.exceptions import (
-    CollinearityWarning,
-    ConvergenceWarning,
-    FewClustersWarning,
-    SeparationWarning,
-    WorkingCorrelationWarning,
-)
-from skdep.families import Binomial, Family
-from skdep.gee.covariance import gee_covariances
+from skdep.exceptions import CollinearityWarning, WeightWarning
+from skdep.families import Family
+from skdep.gee.checks import FitChecks, check_not_at_boundary
+from skdep.gee.covariance import COV_TYPES, CovarianceRequest, GEECovariances, gee_covariances, over_replicates
 from skdep.gee.criteria import quasi_likelihood_criteria
 from skdep.gee.equations import GEEData, Model
+from skdep.gee.given_rows import GEEMetadata, GivenRows
 from skdep.gee.rows import GEERows, prepare_rows
 from skdep.gee.scoring import ScoringResult, solve
-from skdep.gee.working_correlation import WORKING_CORRELATIONS, Moments, WorkingCorrelation, get_working_correlation
-from skdep.gee.working_correlation.base import REPAIRED_EIGENVALUE
+from skdep.gee.small_sample import Numbers
+from skdep.gee.survey import design_of_fit
+from skdep.gee.working_correlation import (
+    WORKING_CORRELATIONS,
+    Independence,
+    WorkingCorrelation,
+    get_working_correlation,
+)
 from skdep.links import LINKS, Link, get_link
-from skdep.sandwich import few_clusters_message
-from skdep.separation import infinite_features, no_separation_certified, separation_message
+from skdep.survey.design import LONELY_PSU, SurveyDesign
+from skdep.survey.replicate_covariance import check_replicates, replicate_covariance
 
 __all__ = ["BaseGEE"]
 
@@ -40,50 +43,129 @@ __all__ = ["BaseGEE"]
 class BaseGEE(DependentDataEstimator):
     """What both GEE estimators share."""
 
-    __metadata_request__fit: ClassVar[dict[str, bool]] = {"time": True}
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {
+        "time": True,
+        "strata": True,
+        "fpc": True,
+        "replicate_weights": True,
+    }
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "link": [StrOptions(set(LINKS)), Link, None],
         "working_correlation": [StrOptions(set(WORKING_CORRELATIONS)), WorkingCorrelation],
-        "cov_type": [StrOptions({"naive", "robust"})],
+        "cov_type": [StrOptions(set(COV_TYPES))],
         "scale": [Interval(Real, 0, None, closed="neither"), None],
         "dof": [StrOptions({"n-p", "n"})],
         "weight_type": [StrOptions({"sampling", "frequency"})],
+        "lonely_psu": [StrOptions(set(LONELY_PSU))],
         "fit_intercept": ["boolean"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
     }
 
-    def _fit_equations(
-        self, X: np.ndarray, y: np.ndarray, family: Family, *, groups: Any, sample_weight: Any, offset: Any, time: Any
-    ) -> None:
+    def _fit_equations(self, X: np.ndarray, y: np.ndarray, family: Family, metadata: GEEMetadata) -> None:
         """Fit to validated features and outcomes."""
         notes = FitNotes()
         structure = get_working_correlation(self.working_correlation)
         link = family.default_link() if self.link is None else get_link(self.link)
+        if metadata.replicate_weights is not None:
+            self._check_replication(structure, metadata)
+            weights = check_replicates(metadata.replicate_weights, metadata.sample_weight, len(X), notes)
+            metadata = metadata._replace(sample_weight=weights)
+        design = self._design(len(X), metadata, structure, notes)
         rows = prepare_rows(
             X,
             y,
-            groups=groups,
-            sample_weight=sample_weight,
-            offset=offset,
-            time=time,
+            groups=metadata.groups,
+            sample_weight=metadata.sample_weight,
+            offset=metadata.offset,
+            time=metadata.time,
             weight_type=self.weight_type,
             structure=structure,
             notes=notes,
+            design=design,
         )
-        _check_not_at_boundary(rows.y, family)
-        self._fitted_with_offset = offset is not None
+        check_not_at_boundary(rows.y, family)
+        self._fitted_with_offset = metadata.offset is not None
         self._family, self._link, self._link_name = family, link, link.name
         with threads_over_blocks(rows.X.size) as run:
             data, basis = self._full_rank_data(rows)
             model = Model(family, link, self.scale, self.dof)
             result, start = solve(data, model, structure, max_iter=self.max_iter, tol=self.tol, run=run)
-            self._store(data, rows, basis, structure, result, notes)
-        if isinstance(family, Binomial):
-            self._check_separation(data, rows, start, notes)
-        self._check_scoring(rows, structure, result, start, notes)
-        self._describe(rows, structure, notes)
+            request = self._request(rows, basis, result, GivenRows(rows, len(X), metadata, design))
+            if metadata.replicate_weights is None:
+                covariances = gee_covariances(result.equations, result.at, request)
+        if metadata.replicate_weights is not None:
+            replicates = metadata.replicate_weights
+            replicates = replicates if rows.caller_rows is None else replicates[rows.caller_rows]
+            covariances = self._over_replicates(data, replicates, result, request, notes)
+        criteria = quasi_likelihood_criteria(data, family, result.at, covariances.robust_of_columns)
+        self._store(data.n_obs, rows, basis, covariances, result, criteria, notes)
+        features = self._parameter_names()[int(self.fit_intercept) :]
+        checks = FitChecks(type(self).__name__, rows, result, start, features, self.fit_intercept, notes)
+        self._conclude(checks, rows, covariances, notes)
+        if metadata.replicate_weights is not None:
+            facts = {**self._inference.facts, "Replicates": replicates.describe()}
+            self._inference = self._inference.described(facts, notes)
+
+    def _check_replication(self, structure: WorkingCorrelation, metadata: GEEMetadata) -> None:
+        """Raise if the fit cannot be repeated under replicate weights."""
+        if self.weight_type != "sampling":
+            raise ValueError("replicate_weights are survey weights: set weight_type='sampling'.")
+        if not isinstance(structure, Independence):
+            raise ValueError(
+                f"replicate_weights are not available with working_correlation={structure.name!r}: use 'independence', "
+                "or strata= and groups= for the linearised variance."
+            )
+        if metadata.strata is not None or metadata.fpc is not None:
+            raise ValueError("replicate_weights hold the design: leave out strata= and fpc=.")
+
+    def _over_replicates(
+        self, data: GEEData, replicates: Any, result: ScoringResult, request: CovarianceRequest, notes: FitNotes
+    ) -> GEECovariances:
+        """Fit under every replicate's weights, and return the covariance over them."""
+        replicated = replicate_covariance(
+            data.design,
+            data.y,
+            replicates,
+            result.at.beta,
+            offset=data.offset,
+            family=self._family,
+            link=self._link,
+            notes=notes,
+        )
+        return over_replicates(result.at, request, replicated)
+
+    def _conclude(self, checks: FitChecks, rows: GEERows, covariances: GEECovariances, notes: FitNotes) -> None:
+        """Warn of what went wrong, and describe the rest."""
+        checks.convergence()
+        if not checks.means():
+            self.converged_ = False
+        checks.association()
+        checks.degrees_of_freedom(self.cov_type)
+        self._describe(rows, checks.result.equations.structure, covariances, notes)
+
+    def _design(
+        self, n_rows: int, metadata: GEEMetadata, structure: WorkingCorrelation, notes: FitNotes
+    ) -> SurveyDesign | None:
+        """Return the survey design, None without strata and finite populations."""
+        design = design_of_fit(
+            n_rows,
+            groups=metadata.groups,
+            strata=metadata.strata,
+            fpc=metadata.fpc,
+            weights=check_weights(metadata.sample_weight, n_rows),
+            weight_type=self.weight_type,
+            structure=structure,
+            lonely_psu=self.lonely_psu,
+        )
+        if metadata.fpc is not None and metadata.sample_weight is None:
+            notes.warn(
+                "fpc was given without sample_weight: all observations have the same weight, whatever their sampling "
+                "fraction.",
+                WeightWarning,
+            )
+        return design
 
     def _full_rank_data(self, rows: GEERows) -> tuple[GEEData, Basis | None]:
         """Return the equations' rows, in full-rank coordinates where columns are (nearly) collinear."""
@@ -95,32 +177,59 @@ class BaseGEE(DependentDataEstimator):
             design = np.column_stack(columns)
         return GEEData(design, rows.y, rows.offset, rows.weights, rows.counts, rows.blocks), basis
 
-    def _store(
+    def _request(
         self,
-        data: GEEData,
         rows: GEERows,
         basis: Basis | None,
-        structure: WorkingCorrelation,
         result: ScoringResult,
+        given: GivenRows,
+    ) -> CovarianceRequest:
+        """Say which covariances are wanted, and of what."""
+        equations = result.equations
+        names = equations.structure.parameter_names(equations.layouts) if equations.pair_counts.size else ()
+        numbers = Numbers(
+            n_obs=equations.data.n_obs,
+            n_clusters=float(rows.n_clusters),
+            n_params=equations.data.design.shape[1],
+            n_association=len(names),
+            scale=result.at.scale,
+            scale_is_estimated=self.scale is None,
+        )
+        return CovarianceRequest(
+            back=None if basis is None else basis.back,
+            centre=_means(equations.data, rows.X) if self.fit_intercept else None,
+            cov_type=self.cov_type,
+            numbers=numbers,
+            sampling=self.weight_type == "sampling",
+            n_units=given.n_units,
+            positions=given.positions(equations.structure),
+            design=given.design,
+            row_numbers=None if given.design is None else given.row_numbers,
+        )
+
+    def _store(
+        self,
+        n_obs: float,
+        rows: GEERows,
+        basis: Basis | None,
+        covariances: GEECovariances,
+        result: ScoringResult,
+        criteria: dict[str, float],
         notes: FitNotes,
     ) -> None:
         """Set the fitted attributes, in the coordinates of the features."""
         at = result.at
-        counts = None if rows.counts is None else rows.counts[rows.clusters.starts]
-        by_type = gee_covariances(at.bread, result.equations.score_sums(at), counts, at.scale)
-        self._criteria = quasi_likelihood_criteria(data, self._family, at, by_type["robust"])
+        self._criteria = criteria
         names, params = self._parameter_names(), at.beta
         aliased = np.zeros(len(names), dtype=bool)
         if basis is not None:
             params, aliased = basis.back @ params, basis.aliased
-            by_type = {kind: basis.back @ matrix @ basis.back.T for kind, matrix in by_type.items()}
             if aliased.any():
                 notes.warn(collinearity_message(names, aliased), CollinearityWarning)
-        n_estimable = data.design.shape[1]
         self._set_coefficients(params)
-        self.covariance_ = by_type[self.cov_type]
+        self.covariance_ = covariances.by_type[self.cov_type]
         self.scale_ = at.scale
-        self.association_ = structure.report(result.equations.layouts, at.association)
+        self.association_ = result.equations.structure.report(result.equations.layouts, at.association)
         self.correlation_shrinkage_ = at.shrinkage
         self.n_clusters_ = rows.n_clusters
         self.n_iter_ = result.n_iter
@@ -132,109 +241,42 @@ class BaseGEE(DependentDataEstimator):
         self._inference = FittedInference(
             names=names,
             estimate=params,
-            covariances=by_type,
+            covariances=covariances.by_type,
             cov_type=self.cov_type,
             aliased=aliased,
-            degrees_of_freedom={},
-            residual_df=dict.fromkeys(by_type, float(rows.n_clusters - n_estimable)),
-            n_obs=data.n_obs,
+            degrees_of_freedom=covariances.degrees_of_freedom,
+            residual_df=covariances.residual_df,
+            n_obs=n_obs,
             n_clusters=rows.n_clusters if rows.grouped else None,
+            data=rows.fingerprint(),
+            design=covariances.design,
+            small_samples=covariances.small_samples,
+            unavailable=covariances.unavailable,
         )
 
     def _set_coefficients(self, params: np.ndarray) -> None:
         raise NotImplementedError
 
-    def _check_separation(self, data: GEEData, rows: GEERows, start: ScoringResult, notes: FitNotes) -> None:
-        """Look for infinite estimates under independence; a converged logit fit mostly proves that there are none."""
-        at = start.at
-        if self._link_name == "logit":
-            decrement = start.decrement * np.sqrt(data.n_obs * max(at.scale, 1.0))
-            if no_separation_certified(decrement, at.bread, np.sum(data.design**2, axis=0)):
-                return
-        elif start.converged and at.mu.min() > 1e-8 and at.mu.max() < 1.0 - 1e-8:
-            return
-        infinite = infinite_features(rows.X, rows.y, fit_intercept=self.fit_intercept)
-        if not infinite.any():
-            return
-        features = self._parameter_names()[int(self.fit_intercept) :]
-        named = [name for name, found in zip(features, infinite, strict=True) if found]
-        self.converged_ = False
-        notes.warn(separation_message(named, len(features)), SeparationWarning)
-
-    def _check_vanishing_means(
-        self, rows: GEERows, result: ScoringResult, start: ScoringResult, notes: FitNotes
+    def _describe(
+        self, rows: GEERows, structure: WorkingCorrelation, covariances: GEECovariances, notes: FitNotes
     ) -> None:
-        """Look for means of 0 under independence and at the end: they mean infinite coefficients."""
-        if not self._family.counts:
-            return
-        least = 1e-12 * np.mean(rows.y)
-        vanishing = (result.at.mu < least) | (start.at.mu < least)
-        if vanishing.any():
-            self.converged_ = False
-            notes.warn(
-                f"{int(vanishing.sum())} fitted means are 0 to rounding: some coefficients are infinite. Drop or merge "
-                "the features whose rows have outcomes of 0 only.",
-                ConvergenceWarning,
-            )
-
-    def _check_scoring(
-        self,
-        rows: GEERows,
-        structure: WorkingCorrelation,
-        result: ScoringResult,
-        start: ScoringResult,
-        notes: FitNotes,
-    ) -> None:
-        """Warn of whatever went wrong in the iterations."""
-        at = result.at
-        if not result.converged:
-            notes.warn(
-                f"{type(self).__name__} did not converge in {result.n_iter} iterations: the next step would be "
-                f"{result.decrement * np.sqrt(len(rows.y)):.2g} standard errors. Raise max_iter, or use a simpler "
-                "working correlation.",
-                ConvergenceWarning,
-            )
-        self._check_vanishing_means(rows, result, start, notes)
-        if at.shrinkage > 0:
-            notes.warn(
-                f"The estimated working correlation ({structure.name}) was not positive definite; it was shrunk "
-                f"towards independence by {at.shrinkage:.2%}, the least that leaves no eigenvalue below "
-                f"{REPAIRED_EIGENVALUE:g}. Robust standard errors stay valid; a structure with fewer parameters may "
-                "fit better.",
-                WorkingCorrelationWarning,
-            )
-        equations = result.equations
-        moments = Moments(at.scale, len(at.beta) if self.dof == "n-p" else 0)
-        for problem in structure.problems(equations.layouts, equations.pair_counts, moments, at.association):
-            notes.warn(problem, WorkingCorrelationWarning)
-        if rows.grouped:
-            message = few_clusters_message(rows.n_clusters, len(at.beta))
-            if message and self.cov_type != "naive":
-                notes.warn(message, FewClustersWarning)
-        if self.scale is None and self.dof == "n-p" and self._inference.n_obs <= len(at.beta):
-            notes.warn(
-                f"{len(rows.y)} observations leave no degrees of freedom for the scale of {len(at.beta)} parameters: "
-                "it was divided by the number of observations.",
-                ConvergenceWarning,
-            )
-
-    def _describe(self, rows: GEERows, structure: WorkingCorrelation, notes: FitNotes) -> None:
         """Add facts and notes to what the summary shows."""
-        sizes = rows.clusters.sizes
         association = f", alpha = {self.association_:.4g}" if np.ndim(self.association_) == 0 else ""
         facts = {
             "Family, link": f"{self._family.name}, {self._link_name}",
-            f"Clusters ({rows.factor_name})": describe_sizes(sizes, rows.n_clusters),
+            f"Clusters ({rows.factor_name})": describe_sizes(rows.sizes, rows.n_clusters),
             "Working correlation": structure.name + (association if structure.name != "independence" else ""),
             "Scale (phi)": f"{self.scale_:.5g}" + (" (fixed)" if self.scale is not None else ""),
             "QIC, CIC": f"{self._criteria['qic']:.4f}, {self._criteria['cic']:.4f}",
         }
-        if rows.weights is not None or rows.counts is not None:
+        if rows.weighted:
             facts["Weights"] = self.weight_type
-        if rows.grouped and rows.n_clusters < 40:
+        if covariances.design is not None:
+            facts["Design"] = covariances.design.describe()
+        elif rows.grouped and rows.n_clusters < 40 and self.cov_type == "robust":
             notes.append(
                 f"with {rows.n_clusters} clusters robust standard errors tend to be too small; coef_table(est, "
-                "df='residual') uses the t distribution."
+                "cov_type='kc') corrects them, and uses the t distribution."
             )
         self._inference = self._inference.described(facts, notes)
 
@@ -255,10 +297,7 @@ class BaseGEE(DependentDataEstimator):
         return mean
 
 
-def _check_not_at_boundary(y: np.ndarray, family: Family) -> None:
-    """Raise if every outcome is at the end of the family's range, so that no finite coefficients fit."""
-    for bound in (family.lower, family.upper):
-        if np.all(y == bound):
-            raise ValueError(
-                f"y is {bound:g} in every row, the end of the range of the {family.name} family: nothing to fit."
-            )
+def _means(data: GEEData, X: np.ndarray) -> np.ndarray:
+    """Return the weighted means of the features."""
+    mass = data.row_mass
+    return X.mean(axis=0) if mass is None else np.dot(mass, X) / mass.sum()

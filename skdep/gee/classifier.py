@@ -13,6 +13,7 @@ from skdep._outcome import encode_binary
 from skdep._validation import check_rows, check_weights
 from skdep.families import Binomial
 from skdep.gee.base import BaseGEE
+from skdep.gee.given_rows import GEEMetadata
 
 __all__ = ["GEEClassifier"]
 
@@ -29,8 +30,12 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
         others.
     working_correlation : str or WorkingCorrelation, default="independence"
         ``"independence"``, ``"exchangeable"``, ``"ar1"``, ``"unstructured"``, or an object. The last two use `time`.
-    cov_type : {"robust", "naive"}, default="robust"
-        The sandwich, or the model-based covariance that believes the working correlation.
+    cov_type : {"robust", "naive", "df", "md", "kc", "fg", "mbn", "pan", "jackknife", "design"}, default="robust"
+        Covariance of the estimates; any other can be asked for after the fit. ``"robust"`` is the sandwich, ``"naive"``
+        believes the working correlation. For few clusters, with the t distribution: ``"kc"`` (Kauermann-Carroll),
+        ``"md"`` (Mancl-DeRouen), ``"fg"`` (Fay-Graubard), ``"mbn"`` (Morel-Bokossa-Neerchal), ``"pan"``,
+        ``"jackknife"`` (one step) and ``"df"``, the sandwich times K / (K - p). ``"design"`` is the linearised variance
+        of a survey, as is ``"robust"`` where `strata` or `fpc` are given. See Notes.
     scale : float or None, default=None
         Scale phi; None estimates it from Pearson residuals.
     dof : {"n-p", "n"}, default="n-p"
@@ -39,6 +44,9 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
     weight_type : {"sampling", "frequency"}, default="sampling"
         What `sample_weight` means: weights of rows, entering as ``W^(1/2) V^(-1) W^(1/2)``, of any scale; or whole
         numbers constant within clusters, which count clusters.
+    lonely_psu : {"fail", "remove", "adjust", "average"}, default="fail"
+        What to do with a stratum of a single sampling unit: raise an error; count it as drawn with certainty; centre it
+        at the mean of all strata; or give it the mean variance of the others.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     max_iter : int, default=100
@@ -81,6 +89,10 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
     GEERegressor : The same for other families.
     LogitRegressor : Logistic regression with cluster-robust standard errors.
 
+    Notes
+    -----
+    The types of covariance are explained at `GEERegressor`.
+
     References
     ----------
     .. [1] Liang and Zeger (1986), Longitudinal data analysis using generalized linear models, Biometrika 73, 13-22.
@@ -107,6 +119,7 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
         scale=None,
         dof="n-p",
         weight_type="sampling",
+        lonely_psu="fail",
         fit_intercept=True,
         max_iter=100,
         tol=1e-9,
@@ -117,6 +130,7 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
         self.scale = scale
         self.dof = dof
         self.weight_type = weight_type
+        self.lonely_psu = lonely_psu
         self.fit_intercept = fit_intercept
         self.max_iter = max_iter
         self.tol = tol
@@ -127,7 +141,19 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
         return tags
 
     @fit_context
-    def fit(self, X, y, *, groups=None, sample_weight=None, offset=None, time=None):
+    def fit(
+        self,
+        X,
+        y,
+        *,
+        groups=None,
+        sample_weight=None,
+        offset=None,
+        time=None,
+        strata=None,
+        fpc=None,
+        replicate_weights=None,
+    ):
         """Fit the model.
 
         Parameters
@@ -136,8 +162,9 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
             Features.
         y : array-like of shape (n_rows,)
             Labels of two classes.
-        groups : array-like of shape (n_rows,), optional
-            Labels of the clusters, in any row order; without them every row is a cluster.
+        groups : array-like of shape (n_rows,) or (n_rows, n_levels), optional
+            Labels of the clusters, in any row order; without them every row is a cluster. Further columns are nested
+            subclusters, for a working correlation that has them, or units of the later stages of a survey.
         sample_weight : array-like of shape (n_rows,), optional
             Weights, in the meaning of `weight_type`.
         offset : array-like of shape (n_rows,), optional
@@ -145,6 +172,15 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
         time : array-like of shape (n_rows,), optional
             Times: numbers, dates (counted in days) or an ordered categorical, distinct within clusters. Without them
             a working correlation that needs times takes the order of rows, with a warning.
+        strata : array-like of shape (n_rows,) or (n_rows, n_stages), optional
+            Under sampling weights: labels of the strata that clusters, the units of a survey, were drawn from. Clusters
+            are nested in strata, so that their labels may restart.
+        fpc : array-like of shape (n_rows,) or (n_rows, n_stages), optional
+            Under sampling weights: how many units the population of the row's stratum has (at least 1), or which
+            fraction of them was drawn (at most 1), by stage. Without it units count as drawn with replacement.
+        replicate_weights : ReplicateWeights, optional
+            Under sampling weights and independence: weights of the rows in every replicate. The model is fitted under
+            each, and the robust covariance is that over the replicates.
 
         Returns
         -------
@@ -154,19 +190,15 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
         Raises
         ------
         ValueError
-            If the input is malformed, there are not two classes, or times are tied within a cluster.
+            If the input is malformed, there are not two classes, times are tied within a cluster, the data do not allow
+            `cov_type`, or a stratum has a single unit under ``lonely_psu="fail"``.
         """
         X, y = check_rows(self, X, y)
+        if sample_weight is None:
+            sample_weight = getattr(replicate_weights, "sample_weight", None)
         self.classes_, success = encode_binary(y, check_weights(sample_weight, len(X)))
-        self._fit_equations(
-            X,
-            success.astype(np.float64),
-            Binomial(),
-            groups=groups,
-            sample_weight=sample_weight,
-            offset=offset,
-            time=time,
-        )
+        metadata = GEEMetadata(groups, sample_weight, offset, time, strata, fpc, replicate_weights)
+        self._fit_equations(X, success.astype(np.float64), Binomial(), metadata)
         return self
 
     def _set_coefficients(self, params):

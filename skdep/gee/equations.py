@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from skdep.clusters import Clusters
 from skdep.families import Family
 from skdep.gee.working_correlation import Block, Moments, WorkingCorrelation
 from skdep.gee.working_correlation.base import LEAST_EIGENVALUE, REPAIRED_EIGENVALUE
 from skdep.links import Link
 
-__all__ = ["Equations", "Evaluation", "GEEData", "Model", "scaled_columns"]
+__all__ = ["Equations", "Evaluation", "GEEData", "Model", "ResidualMoments", "WhiteBlock", "scaled_columns"]
 
 _ROUNDING = 32.0 * np.finfo(float).eps
 
@@ -97,6 +98,52 @@ class Evaluation:
     score: np.ndarray  # (p,), without phi
 
 
+@dataclass(frozen=True, slots=True)
+class WhiteBlock:
+    """Whitened rows of some whole clusters, of a repeated cluster those of one repetition.
+
+    Parameters
+    ----------
+    rows : slice
+        Which rows of the data they are.
+    clusters : Clusters
+        The clusters, in order.
+    counts : ndarray of shape (n_clusters,) or None
+        Repetitions of the clusters.
+    columns : ndarray of shape (n, p + 1)
+        [Z, e], whitened.
+    further : ndarray of shape (n, m)
+        Further columns that were asked for, whitened.
+    """
+
+    rows: slice
+    clusters: Clusters
+    counts: np.ndarray | None
+    columns: np.ndarray
+    further: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualMoments:
+    """Rows at one beta, and the sums of their residuals that scale and association need.
+
+    Parameters
+    ----------
+    mu, factor, residual : ndarray of shape (n_rows,)
+        As in `Evaluation`.
+    squares : float
+        Sum of squared residuals.
+    products : list of ndarray
+        Sums of products of pairs by block.
+    """
+
+    mu: np.ndarray
+    factor: np.ndarray
+    residual: np.ndarray
+    squares: float
+    products: list[np.ndarray]
+
+
 class Equations:
     """The estimating equations of one data set under one working correlation.
 
@@ -122,21 +169,46 @@ class Equations:
         tol: float,
         run: Callable[..., Iterable[Any]] = map,
     ):
-        self.data, self.model, self.structure, self.tol, self.run = data, model, structure, tol, run
-        self.limit, self.keeps_repairing = LEAST_EIGENVALUE, True
-        self.n_subtracted = data.design.shape[1] if model.dof == "n-p" else 0
-        self.layouts = tuple(structure.layout(block, model.dof) for _, block in data.blocks)
+        self.run = run
+        layouts = tuple(structure.layout(block, model.dof) for _, block in data.blocks)
         self.root_mass = None if data.row_mass is None else np.sqrt(data.row_mass)
         self.pair_mass = _pair_mass(data, model.dof)
         ones = np.ones(len(data.y)) if self.pair_mass is None else self.pair_mass
-        products = [structure.pair_products(layout, ones[rows]) for (rows, _), layout in self._blocks()]
-        self.pair_counts = structure.merge(products)
+        blocks = zip(data.blocks, layouts, strict=True)
+        self.block_pair_counts = [structure.pair_products(layout, ones[rows]) for (rows, _), layout in blocks]
+        self._set_up(data, model, structure, tol, layouts, self.block_pair_counts)
+
+    def _set_up(
+        self,
+        data: Any,
+        model: Model,
+        structure: WorkingCorrelation,
+        tol: float,
+        layouts: tuple[Any, ...],
+        pair_counts: list[np.ndarray],
+    ) -> None:
+        self.data, self.model, self.structure, self.tol, self.layouts = data, model, structure, tol, layouts
+        self.limit, self.keeps_repairing = LEAST_EIGENVALUE, True
+        self.n_subtracted = data.design.shape[1] if model.dof == "n-p" else 0
+        self.pair_counts = structure.merge(pair_counts)
 
     def _blocks(self) -> Iterable[tuple[tuple[slice, Block], Any]]:
         return zip(self.data.blocks, self.layouts, strict=True)
 
     def at(self, beta: np.ndarray, previous: Any) -> Evaluation | None:
         """Evaluate at beta; None where means leave their range."""
+        found = self.residual_moments(beta)
+        if found is None:
+            return None
+        scale = self._scale(found.squares)
+        association, shrinkage = self._association(found.products, scale, previous)
+        bread, score = self.sums_under(found.factor, found.residual, association)
+        if not (np.isfinite(bread).all() and np.isfinite(score).all()):
+            return None
+        return Evaluation(beta, found.mu, found.factor, found.residual, scale, association, shrinkage, bread, score)
+
+    def residual_moments(self, beta: np.ndarray) -> ResidualMoments | None:
+        """Return means and residuals at beta, and their sums; None where means leave their range."""
         n_rows = len(self.data.y)
         mu, factor, residual = np.empty(n_rows), np.empty(n_rows), np.empty(n_rows)
 
@@ -154,12 +226,7 @@ class Equations:
         parts = list(self.run(evaluate_rows, self._blocks()))
         if any(part is None for part in parts):
             return None
-        scale = self._scale(sum(part[0] for part in parts))
-        association, shrinkage = self._association([part[1] for part in parts], scale, previous)
-        bread, score = self._sums(factor, residual, association)
-        if not (np.isfinite(bread).all() and np.isfinite(score).all()):
-            return None
-        return Evaluation(beta, mu, factor, residual, scale, association, shrinkage, bread, score)
+        return ResidualMoments(mu, factor, residual, sum(part[0] for part in parts), [part[1] for part in parts])
 
     def _rows_at(
         self, beta: np.ndarray, rows: slice, mu: np.ndarray, factor: np.ndarray, residual: np.ndarray
@@ -211,8 +278,8 @@ class Equations:
             self.limit = REPAIRED_EIGENVALUE
         return repaired, shrinkage
 
-    def _sums(self, factor: np.ndarray, residual: np.ndarray, association: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return B and U, added up over blocks."""
+    def sums_under(self, factor: np.ndarray, residual: np.ndarray, association: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return B and U under an association, added up over blocks."""
 
         def products(block: tuple[tuple[slice, Block], Any]) -> np.ndarray:
             (rows, _), layout = block
@@ -226,13 +293,44 @@ class Equations:
     def score_sums(self, at: Evaluation) -> np.ndarray:
         """Return the score of each cluster (n_clusters, p), a repeated cluster's times its repetitions."""
 
-        def scores(block: tuple[tuple[slice, Block], Any]) -> np.ndarray:
+        def scores(part: WhiteBlock) -> np.ndarray:
+            sums = part.clusters.sum(part.columns[:, :-1] * part.columns[:, -1:])
+            return sums if part.counts is None else sums * part.counts[:, None]
+
+        return np.concatenate(self.over_white_blocks(at, scores))
+
+    def over_white_blocks(
+        self,
+        at: Evaluation,
+        function: Callable[[WhiteBlock], Any],
+        further: Callable[[slice], np.ndarray] | None = None,
+    ) -> list[Any]:
+        """Return what a function makes of every block of whitened rows, in order.
+
+        Parameters
+        ----------
+        at : Evaluation
+            Where the equations are evaluated.
+        function : callable
+            Takes a `WhiteBlock`.
+        further : callable, optional
+            Returns columns (n, m) for a slice of rows; they are whitened like the rest.
+        """
+
+        def prepare(block: tuple[tuple[slice, Block], Any]) -> Any:
             (rows, part), layout = block
             columns = scaled_columns(self.data, rows, at.factor, at.residual)
+            counts = None
+            if self.data.counts is not None:
+                counts = self.data.counts[rows][part.clusters.starts]
+                columns /= np.sqrt(self.data.counts[rows, None])
+            if further is not None:
+                columns = np.concatenate([columns, further(rows)], axis=1)
             white = self.structure.whiten(layout, at.association, columns)
-            return part.clusters.sum(white[:, :-1] * white[:, -1:])
+            n_columns = self.data.design.shape[1] + 1
+            return function(WhiteBlock(rows, part.clusters, counts, white[:, :n_columns], white[:, n_columns:]))
 
-        return np.concatenate(list(self.run(scores, self._blocks())))
+        return list(self.run(prepare, self._blocks()))
 
     def convergence_scale(self, at: Evaluation) -> float:
         """Return the scale against which a step is short: phi, but 1 where the family has a scale of its own."""
@@ -240,8 +338,46 @@ class Equations:
             return max(at.scale, 1.0)
         # An exact fit leaves phi as rounding, and outcomes far from zero have few digits for it: no step can be
         # expected to be shorter than the rounding of the outcomes themselves.
-        outcomes = float(np.mean(self.data.y**2 / self.model.family.variance(at.mu)))
-        return max(at.scale, (_ROUNDING / self.tol) ** 2 * outcomes, np.finfo(float).tiny)
+        return max(at.scale, (_ROUNDING / self.tol) ** 2 * self.outcome_size(at), np.finfo(float).tiny)
+
+    def outcome_size(self, at: Evaluation) -> float:
+        """Return the mean square of outcomes over their variance function."""
+        return float(np.mean(self.data.y**2 / self.model.family.variance(at.mu)))
+
+    def mean_outcome(self) -> float:
+        """Return the weighted mean of the outcomes."""
+        return float(np.average(self.data.y, weights=self.data.row_mass))
+
+    def rough_products(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the normal equations of the regression of the link of rough means on the design.
+
+        It is the first step of iteratively reweighted least squares. None where some rough means are outside the range
+        of the link.
+        """
+        data, model = self.data, self.model
+        mu = model.family.clip(model.family.initial_mean(data.y))
+        lower, upper = model.link.mean_range
+        if mu.min() <= lower or mu.max() >= upper:
+            return None
+        eta = model.link.link(mu)
+        derivative = model.link.inverse_derivative(eta, mu)
+        root = np.abs(derivative) / np.sqrt(model.family.variance(mu))
+        mass = data.row_mass
+        if mass is not None:
+            root = root * np.sqrt(mass)
+        response = eta + (data.y - mu) / derivative
+        if data.offset is not None:
+            response = response - data.offset
+        weighted = data.design * root[:, None]
+        return np.dot(weighted.T, weighted), np.dot(weighted.T, root * response)
+
+    def constant_products(self, eta: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the normal equations of the regression of a constant, less the offset, on the design."""
+        data = self.data
+        response = np.full(len(data.y), eta)
+        if data.offset is not None:
+            response -= data.offset
+        return np.dot(data.design.T, data.design), np.dot(data.design.T, response)
 
 
 def scaled_columns(data: GEEData, rows: slice, factor: np.ndarray, residual: np.ndarray) -> np.ndarray:

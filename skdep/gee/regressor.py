@@ -11,6 +11,7 @@ from skdep._compat import StrOptions, fit_context
 from skdep._validation import check_rows, check_weights, numeric_rows
 from skdep.families import FAMILIES, Family, Gaussian, get_family
 from skdep.gee.base import BaseGEE
+from skdep.gee.given_rows import GEEMetadata
 
 __all__ = ["GEERegressor"]
 
@@ -34,8 +35,12 @@ class GEERegressor(RegressorMixin, BaseGEE):
         ``"sqrt"``.
     working_correlation : str or WorkingCorrelation, default="independence"
         ``"independence"``, ``"exchangeable"``, ``"ar1"``, ``"unstructured"``, or an object. The last two use `time`.
-    cov_type : {"robust", "naive"}, default="robust"
-        The sandwich, or the model-based covariance that believes the working correlation.
+    cov_type : {"robust", "naive", "df", "md", "kc", "fg", "mbn", "pan", "jackknife", "design"}, default="robust"
+        Covariance of the estimates; any other can be asked for after the fit. ``"robust"`` is the sandwich, ``"naive"``
+        believes the working correlation. For few clusters, with the t distribution: ``"kc"`` (Kauermann-Carroll),
+        ``"md"`` (Mancl-DeRouen), ``"fg"`` (Fay-Graubard), ``"mbn"`` (Morel-Bokossa-Neerchal), ``"pan"``,
+        ``"jackknife"`` (one step) and ``"df"``, the sandwich times K / (K - p). ``"design"`` is the linearised variance
+        of a survey, as is ``"robust"`` where `strata` or `fpc` are given. See Notes.
     scale : float or None, default=None
         Scale phi; None estimates it from Pearson residuals, in every family.
     dof : {"n-p", "n"}, default="n-p"
@@ -44,6 +49,9 @@ class GEERegressor(RegressorMixin, BaseGEE):
     weight_type : {"sampling", "frequency"}, default="sampling"
         What `sample_weight` means: weights of rows, entering as ``W^(1/2) V^(-1) W^(1/2)``, of any scale; or whole
         numbers constant within clusters, which count clusters.
+    lonely_psu : {"fail", "remove", "adjust", "average"}, default="fail"
+        What to do with a stratum of a single sampling unit: raise an error; count it as drawn with certainty; centre it
+        at the mean of all strata; or give it the mean variance of the others.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     max_iter : int, default=100
@@ -90,11 +98,34 @@ class GEERegressor(RegressorMixin, BaseGEE):
     Rows of weight zero are as if not there. Missing rows are harmless if missing completely at random. AR(1) works in
     real time: the correlation of rows d apart is alpha^d.
 
+    Few clusters make the sandwich too small, most of all for features that are constant within clusters. With K
+    clusters and p coefficients, ``"kc"`` with K - p degrees of freedom is the usual recommendation for
+    cluster-randomised trials; ``"md"`` is more cautious. ``"fg"`` is computed for features centred at their means,
+    so that no origin matters. ``"mbn"`` is k V + delta xi naive with k = (n - 1) / (n - p) K / (K - 1), V the
+    sandwich, xi the mean design effect of k V, at least 1, and delta = p / (K - p), at most 1/2. ``"pan"`` pools
+    residuals of all clusters at the same time, or in the same place where clusters are equally large.
+    ``"jackknife"`` is ``"md"`` times (K - p - q - r) / K, for q parameters of association and r = 1 if phi is
+    estimated. All count a cluster of frequency c as c clusters. ``coef_table(est, cov_type="kc",
+    df="satterthwaite")`` has degrees of freedom for each coefficient, which unequal clusters, or few treated ones,
+    make fewer than K - p.
+
+    With `strata` or `fpc` clusters are the units of a survey: ``"robust"`` and ``"design"`` are the linearised variance
+    with the t distribution of R's svyglm, and the types for few clusters are not defined. Stages after the first need
+    independence. Without both ``"design"`` is the sandwich times K / (K - 1).
+
     References
     ----------
     .. [1] Liang and Zeger (1986), Longitudinal data analysis using generalized linear models, Biometrika 73, 13-22.
     .. [2] Zeger, Liang and Albert (1988), Models for longitudinal data: a generalized estimating equation approach,
        Biometrics 44, 1049-1060.
+    .. [3] Li and Redden (2015), Small sample performance of bias-corrected sandwich estimators for cluster-randomized
+       trials with binary outcomes, Statistics in Medicine 34, 281-296.
+    .. [4] Mancl and DeRouen (2001), Biometrics 57, 126-134; Kauermann and Carroll (2001), Journal of the American
+       Statistical Association 96, 1387-1396; Fay and Graubard (2001), Biometrics 57, 1198-1206; Morel, Bokossa and
+       Neerchal (2003), Biometrical Journal 45, 395-409; Pan (2001), Biometrika 88, 901-906; Lipsitz, Dear and Zhao
+       (1994), Biometrics 50, 842-846.
+    .. [5] Binder (1983), On the variances of asymptotically normal estimators from complex surveys, International
+       Statistical Review 51, 279-292.
 
     Examples
     --------
@@ -123,6 +154,7 @@ class GEERegressor(RegressorMixin, BaseGEE):
         scale=None,
         dof="n-p",
         weight_type="sampling",
+        lonely_psu="fail",
         fit_intercept=True,
         max_iter=100,
         tol=1e-9,
@@ -134,6 +166,7 @@ class GEERegressor(RegressorMixin, BaseGEE):
         self.scale = scale
         self.dof = dof
         self.weight_type = weight_type
+        self.lonely_psu = lonely_psu
         self.fit_intercept = fit_intercept
         self.max_iter = max_iter
         self.tol = tol
@@ -145,7 +178,19 @@ class GEERegressor(RegressorMixin, BaseGEE):
         return tags
 
     @fit_context
-    def fit(self, X, y, *, groups=None, sample_weight=None, offset=None, time=None):
+    def fit(
+        self,
+        X,
+        y,
+        *,
+        groups=None,
+        sample_weight=None,
+        offset=None,
+        time=None,
+        strata=None,
+        fpc=None,
+        replicate_weights=None,
+    ):
         """Fit the model.
 
         Parameters
@@ -154,8 +199,9 @@ class GEERegressor(RegressorMixin, BaseGEE):
             Features.
         y : array-like of shape (n_rows,)
             Outcomes in the range of the family.
-        groups : array-like of shape (n_rows,), optional
-            Labels of the clusters, in any row order; without them every row is a cluster.
+        groups : array-like of shape (n_rows,) or (n_rows, n_levels), optional
+            Labels of the clusters, in any row order; without them every row is a cluster. Further columns are nested
+            subclusters, for a working correlation that has them, or units of the later stages of a survey.
         sample_weight : array-like of shape (n_rows,), optional
             Weights, in the meaning of `weight_type`.
         offset : array-like of shape (n_rows,), optional
@@ -163,6 +209,15 @@ class GEERegressor(RegressorMixin, BaseGEE):
         time : array-like of shape (n_rows,), optional
             Times: numbers, dates (counted in days) or an ordered categorical, distinct within clusters. Without them
             a working correlation that needs times takes the order of rows, with a warning.
+        strata : array-like of shape (n_rows,) or (n_rows, n_stages), optional
+            Under sampling weights: labels of the strata that clusters, the units of a survey, were drawn from. Clusters
+            are nested in strata, so that their labels may restart.
+        fpc : array-like of shape (n_rows,) or (n_rows, n_stages), optional
+            Under sampling weights: how many units the population of the row's stratum has (at least 1), or which
+            fraction of them was drawn (at most 1), by stage. Without it units count as drawn with replacement.
+        replicate_weights : ReplicateWeights, optional
+            Under sampling weights and independence: weights of the rows in every replicate. The model is fitted under
+            each, and the robust covariance is that over the replicates.
 
         Returns
         -------
@@ -172,13 +227,18 @@ class GEERegressor(RegressorMixin, BaseGEE):
         Raises
         ------
         ValueError
-            If the input is malformed, outcomes are outside the family's range, or times are tied within a cluster.
+            If the input is malformed, outcomes are outside the family's range, times are tied within a cluster, the
+            data do not allow `cov_type`, or a stratum has a single unit under ``lonely_psu="fail"``.
         """
         X, y = check_rows(self, X, y, y_numeric=True)
+        if sample_weight is None:
+            sample_weight = getattr(replicate_weights, "sample_weight", None)
         y = np.asarray(y, dtype=np.float64)
         family = get_family(self.family)
         family.check_outcome(y, check_weights(sample_weight, len(y)))
-        self._fit_equations(X, y, family, groups=groups, sample_weight=sample_weight, offset=offset, time=time)
+        self._fit_equations(
+            X, y, family, GEEMetadata(groups, sample_weight, offset, time, strata, fpc, replicate_weights)
+        )
         return self
 
     def _set_coefficients(self, params):

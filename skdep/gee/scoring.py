@@ -22,7 +22,7 @@ from skdep.gee.equations import Equations, Evaluation, GEEData, Model
 from skdep.gee.working_correlation import Independence, WorkingCorrelation
 from skdep.gee.working_correlation.base import LEAST_EIGENVALUE
 
-__all__ = ["ScoringResult", "solve"]
+__all__ = ["ScoringResult", "solve", "solve_equations"]
 
 
 _MOST_HALVINGS = 15
@@ -143,8 +143,30 @@ def solve(
     ValueError
         If no coefficients can be found for which all means are in the range of the family.
     """
-    independent = Equations(data, model, Independence(), tol, run)
-    first_beta = _first_beta(data, model)
+    return solve_equations(lambda kind: Equations(data, model, kind, tol, run), structure, max_iter=max_iter, tol=tol)
+
+
+def solve_equations(
+    make: Callable[[WorkingCorrelation], Equations], structure: WorkingCorrelation, *, max_iter: int, tol: float
+) -> tuple[ScoringResult, ScoringResult]:
+    """Solve estimating equations, whatever holds their rows.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the equations under a working correlation.
+    structure : WorkingCorrelation
+        The working correlation.
+    max_iter, tol
+        As in `solve`.
+
+    Returns
+    -------
+    result, start : ScoringResult
+        As in `solve`.
+    """
+    independent = make(Independence())
+    first_beta = _first_beta(independent)
     at = None if first_beta is None else independent.at(first_beta, 0.0)
     if at is None:
         at = _constant_start(independent)
@@ -155,7 +177,7 @@ def solve(
     start = ScoringResult(at, max(n_start, 1), converged, decrement, independent)
     if alone:
         return start, start
-    equations = Equations(data, model, structure, tol, run)
+    equations = make(structure)
     first = equations.at(at.beta, structure.start(equations.layouts))
     assert first is not None  # means are those of the start
     at, n_iter, converged, decrement = _iterate(equations, first, max_iter=max_iter - n_start, tol=tol)
@@ -171,42 +193,23 @@ def solve(
     return result, start
 
 
-def _first_beta(data: GEEData, model: Model) -> np.ndarray | None:
-    """Regress the link of rough means on the design, as the first step of iteratively reweighted least squares.
-
-    None where some rough means are outside the range of the link.
-    """
-    mu = model.family.clip(model.family.initial_mean(data.y))
-    lower, upper = model.link.mean_range
-    if mu.min() <= lower or mu.max() >= upper:
-        return None
-    eta = model.link.link(mu)
-    derivative = model.link.inverse_derivative(eta, mu)
-    root = np.abs(derivative) / np.sqrt(model.family.variance(mu))
-    mass = data.row_mass
-    if mass is not None:
-        root = root * np.sqrt(mass)
-    response = eta + (data.y - mu) / derivative
-    if data.offset is not None:
-        response = response - data.offset
-    weighted = data.design * root[:, None]
-    return scaled_solve(np.dot(weighted.T, weighted), np.dot(weighted.T, root * response))
+def _first_beta(independent: Equations) -> np.ndarray | None:
+    """Return the first step of iteratively reweighted least squares; None where rough means have no link."""
+    products = independent.rough_products()
+    return None if products is None else scaled_solve(*products)
 
 
 def _constant_start(independent: Equations) -> Evaluation:
     """Start from coefficients that come nearest to one common mean for all rows."""
-    data, link = independent.data, independent.model.link
-    mean = float(np.average(data.y, weights=data.row_mass))
+    link = independent.model.link
+    mean = independent.mean_outcome()
     lower, upper = link.mean_range
     if not lower < mean < upper:
         raise ValueError(
             f"y has mean {mean:.4g}, but link {link.name!r} has means between {lower:g} and {upper:g} only: choose "
             "another link."
         )
-    eta = np.full(len(data.y), link.link(np.array([mean]))[0])
-    if data.offset is not None:
-        eta -= data.offset
-    beta = scaled_solve(np.dot(data.design.T, data.design), np.dot(data.design.T, eta))
+    beta = scaled_solve(*independent.constant_products(float(link.link(np.array([mean]))[0])))
     at = independent.at(beta, 0.0)
     if at is None:
         raise ValueError(

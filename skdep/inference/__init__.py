@@ -5,8 +5,10 @@ from __future__ import annotations
 from skdep.inference.bootstrap import BootstrapResult, bootstrap
 from skdep.inference.coef_table import coef_table
 from skdep.inference.compare import Comparison, compare
+from skdep.inference.correlations import CorrelationComparison, compare_correlations
 from skdep.inference.criteria import QICResult, qic
 from skdep.inference.design_effects import design_effects
+from skdep.inference.influence import Influence, influence
 from skdep.inference.lrt import LRTResult, lrt
 from skdep.inference.marginal_effects import marginal_effects
 from skdep.inference.odds_ratios import odds_ratios
@@ -15,13 +17,18 @@ from skdep.inference.profile import ProfileCurve, ProfileIntervals, profile_inte
 from skdep.inference.pseudo_r2 import PseudoR2, pseudo_r2
 from skdep.inference.r2 import R2Result, r2
 from skdep.inference.rao_scott import RaoScottTest
+from skdep.inference.score_test import ScoreTest, score_test
+from skdep.inference.scorers import cic_scorer, deviance_scorer, qic_scorer
 from skdep.inference.variance import ICC, VarianceComponents, icc, variance_components
 from skdep.inference.wald import WaldTest, wald_test
+from skdep.inference.weight_diagnostics import WeightDiagnostics, weight_diagnostics
 
 __all__ = [
     "ICC",
     "BootstrapResult",
     "Comparison",
+    "CorrelationComparison",
+    "Influence",
     "LRTResult",
     "PopulationAverage",
     "ProfileCurve",
@@ -30,13 +37,19 @@ __all__ = [
     "QICResult",
     "R2Result",
     "RaoScottTest",
+    "ScoreTest",
     "VarianceComponents",
     "WaldTest",
+    "WeightDiagnostics",
     "bootstrap",
+    "cic_scorer",
     "coef_table",
     "compare",
+    "compare_correlations",
     "design_effects",
+    "deviance_scorer",
     "icc",
+    "influence",
     "lrt",
     "marginal_effects",
     "odds_ratios",
@@ -44,7 +57,10 @@ __all__ = [
     "profile_interval",
     "pseudo_r2",
     "qic",
+    "qic_scorer",
     "r2",
+    "score_test",
     "variance_components",
     "wald_test",
+    "weight_diagnostics",
 ]

@@ -117,11 +117,12 @@ def delta_method(
         ``estimate, std_error, statistic, df, p_value, conf_low, conf_high``.
     """
     fitted: FittedInference = inner._inference
-    freedom = chosen_df(fitted, cov_type, df)
     covariance = joint_covariance(inner, cov_type)
+    freedom = chosen_df(fitted, cov_type, df)
     if isinstance(freedom, str):
-        covariance = fitted.small_sample.covariance(freedom)
-        freedom = fitted.small_sample.contrast_df(gradients, freedom)
+        small = fitted.small_sample_of(cov_type)
+        covariance = small.covariance(freedom)
+        freedom = small.contrast_df(gradients, freedom)
     variance = np.einsum("mp,pk,mk->m", gradients, covariance, gradients, optimize=True)
     variance[undetermined | (variance < 0)] = np.nan
     std_error = np.sqrt(variance)

@@ -34,7 +34,7 @@ def chosen_df(fitted: FittedInference, cov_type: str | None, df: str | float | N
         If `df` is not known or not available, or not positive.
     """
     cov_type = cov_type or fitted.cov_type
-    small = fitted.small_sample if cov_type == "model" else None
+    small = fitted.small_sample_of(cov_type)
     chosen = df is not None
     if df is None:
         df = small.default if small is not None else fitted.degrees_of_freedom.get(cov_type, np.inf)
@@ -53,8 +53,9 @@ def chosen_df(fitted: FittedInference, cov_type: str | None, df: str | float | N
 
 def _unavailable(fitted: FittedInference, cov_type: str, df: str) -> str:
     """Say why degrees of freedom are not available."""
-    if df in SMALL_SAMPLE_METHODS and fitted.small_sample is not None:
-        return f"df={df!r} belongs to cov_type='model', not to {cov_type!r}; use 'residual' or a number."
+    offering = [kind for kind in fitted.covariances if fitted.small_sample_of(kind) is not None]
+    if df in SMALL_SAMPLE_METHODS and offering:
+        return f"df={df!r} belongs to cov_type in {offering}, not to {cov_type!r}; use 'residual' or a number."
     return f"df={df!r} is not available for this estimator; use 'normal', 'residual' or a number."
 
 
@@ -71,10 +72,13 @@ def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df
         Covariance type, by default that of the fit; the fit is not repeated.
     df : {"normal", "residual", "satterthwaite", "kenward-roger"} or float, optional
         Degrees of freedom of the t distribution. By default those that the covariance type calls for: the normal
-        distribution; number of sampling units less parameters for ``"design"``; Satterthwaite's for the model
-        covariance of `MixedLinear` (normal with several factors of more than 5,000 random effects together).
-        ``"residual"`` is the number of clusters (of observations, without clusters) less the number of parameters,
-        advisable with few clusters. ``"kenward-roger"`` also enlarges standard errors for estimated variances.
+        distribution; number of clusters less parameters for the types of a GEE that correct for few clusters; units
+        less strata, plus one, less parameters for ``"design"``; Satterthwaite's for the model covariance of
+        `MixedLinear` (normal with several factors of more than 5,000 random effects together). ``"residual"`` is the
+        number of clusters (of observations, without clusters) less the number of parameters, advisable with few
+        clusters. ``"satterthwaite"`` in a GEE is Bell and McCaffrey's approximation, of each coefficient by itself,
+        advisable where clusters are of unequal size or few of them are treated. ``"kenward-roger"`` also enlarges
+        standard errors for estimated variances.
 
     Returns
     -------
@@ -102,11 +106,12 @@ def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df
     smoke        0.2721     0.1781
     """
     fitted = fitted_inference(est)
-    freedom = chosen_df(fitted, cov_type, df)
     covariance = fitted.covariance(cov_type)
+    freedom = chosen_df(fitted, cov_type, df)
     if isinstance(freedom, str):
-        covariance = fitted.small_sample.covariance(freedom)
-        freedom = fitted.small_sample.contrast_df(np.eye(len(covariance)), freedom)
+        small = fitted.small_sample_of(cov_type)
+        covariance = small.covariance(freedom)
+        freedom = small.contrast_df(np.eye(len(covariance)), freedom)
     elif not freedom > 0:
         warnings.warn(
             f"There are {freedom:g} degrees of freedom left: p-values and intervals are NaN. There are too few "

@@ -80,6 +80,11 @@ def qic(est: Any) -> QICResult:
     TypeError
         If the estimator is no GEE.
 
+    See Also
+    --------
+    compare_correlations : These and other criteria, of every working correlation side by side.
+    qic_scorer : To choose by QIC in a search.
+
     Notes
     -----
     QIC is weak at choosing the working correlation; compare CIC for that, and mean models by QIC. Compare only fits of

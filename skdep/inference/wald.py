@@ -150,8 +150,9 @@ def _wald(
     """Refer the Wald statistic of a covariance to chi-square, or to F."""
     covariance, freedom, factor = fitted.covariance(cov_type), chosen_df(fitted, cov_type, df), 1.0
     if isinstance(freedom, str):
-        covariance = fitted.small_sample.covariance(freedom)
-        freedom, factor = fitted.small_sample.joint_df(contrasts, freedom)
+        small = fitted.small_sample_of(cov_type)
+        covariance = small.covariance(freedom)
+        freedom, factor = small.joint_df(contrasts, freedom)
     n_hypotheses = len(contrasts)
     spread = contrasts @ covariance @ contrasts.T
     scale = np.sqrt(np.diag(spread))

@@ -6,20 +6,26 @@ once; ``plot`` draws again, into axes of one's own or in another form; ``figure_
 
 from __future__ import annotations
 
+from skdep.plotting.binned_residuals import BinnedResidualsDisplay
 from skdep.plotting.caterpillar import CaterpillarDisplay
 from skdep.plotting.fitted_lines import FittedLinesDisplay
+from skdep.plotting.influence import InfluenceDisplay
 from skdep.plotting.posteriors import PosteriorDisplay
 from skdep.plotting.qq import QQDisplay
 from skdep.plotting.residuals import ResidualsDisplay
 from skdep.plotting.traces import TraceDisplay
 from skdep.plotting.updating import UpdatingDisplay
+from skdep.plotting.working_correlation import WorkingCorrelationDisplay
 
 __all__ = [
+    "BinnedResidualsDisplay",
     "CaterpillarDisplay",
     "FittedLinesDisplay",
+    "InfluenceDisplay",
     "PosteriorDisplay",
     "QQDisplay",
     "ResidualsDisplay",
     "TraceDisplay",
     "UpdatingDisplay",
+    "WorkingCorrelationDisplay",
 ]

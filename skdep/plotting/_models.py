@@ -45,7 +45,7 @@ def regressor_within(est: Any, caller: str) -> Any:
     if not is_regressor(model):
         raise TypeError(
             f"{caller} shows outcomes that are numbers; {type(model).__name__} predicts classes, whose residuals take "
-            "two values in each row."
+            "two values in each row. Their means over many rows are shown by BinnedResidualsDisplay."
         )
     return model
 

@@ -76,8 +76,20 @@ class DenseFit:
     scores: np.ndarray  # (n_clusters, p)
 
 
-def correlation_matrix(structure: str, alpha, times: np.ndarray, all_times: np.ndarray | None = None) -> np.ndarray:
-    """Return R_i of one cluster, entry by entry."""
+def shared_levels(units_j, units_k) -> int:
+    """Return how many of the subclusters, from the largest, two rows share before they differ."""
+    n_shared = 0
+    for j, k in zip(units_j, units_k, strict=True):
+        if j != k:
+            break
+        n_shared += 1
+    return n_shared
+
+
+def correlation_matrix(
+    structure: str, alpha, times: np.ndarray, all_times: np.ndarray | None = None, units: np.ndarray | None = None
+) -> np.ndarray:
+    """Return R_i of one cluster, entry by entry; lags are whole times apart, `units` (n, levels) are subclusters."""
     n = len(times)
     R = np.eye(n)
     for j, k in combinations(range(n), 2):
@@ -86,7 +98,12 @@ def correlation_matrix(structure: str, alpha, times: np.ndarray, all_times: np.n
         elif structure == "ar1":
             lag = abs(times[j] - times[k])
             R[j, k] = (-1.0) ** lag * abs(alpha) ** lag if alpha < 0 else alpha**lag
-        elif structure == "unstructured":
+        elif structure in ("m_dependent", "toeplitz"):
+            lag = round(abs(times[j] - times[k]))
+            R[j, k] = alpha[lag - 1] if lag <= len(alpha) else 0.0
+        elif structure == "nested":
+            R[j, k] = alpha[shared_levels(units[j], units[k])]
+        elif structure in ("unstructured", "fixed"):
             R[j, k] = alpha[list(all_times).index(times[j]), list(all_times).index(times[k])]
         R[k, j] = R[j, k]
     return R
@@ -133,10 +150,14 @@ def dense_gee(
     time=None,
     limit=LEAST_EIGENVALUE,
     max_iter=100,
+    n_lags=None,
+    matrix=None,
+    units=None,
 ) -> DenseFit:
     """Solve the estimating equations from `start` for the columns of X (give the intercept's yourself).
 
-    `limit` is the eigenvalue below which a working correlation is repaired.
+    `limit` is the eigenvalue below which a working correlation is repaired. `n_lags` is the m of m-dependence (default:
+    all lags), `matrix` a fixed correlation of all times, `units` (n, levels) labels of subclusters.
     """
     n, p = X.shape
     weights = np.ones(n) if weights is None else np.asarray(weights) / np.mean(weights)
@@ -144,6 +165,7 @@ def dense_gee(
     offset = np.zeros(n) if offset is None else np.asarray(offset)
     time = np.zeros(n) if time is None else np.asarray(time)
     all_times = np.unique(time)
+    units = np.zeros((n, 0)) if units is None else np.asarray(units)
     clusters = []
     for label in np.unique(groups):
         rows = np.flatnonzero(groups == label)
@@ -151,8 +173,9 @@ def dense_gee(
     beta = np.array(start, dtype=float)
     for _ in range(max_iter):
         fit = _evaluate(
-            X, y, clusters, beta, family, link, structure, dof, scale, weights, counts, offset, time, all_times, limit
-        )
+            X, y, clusters, beta, family, link, structure, dof, scale, weights, counts, offset, time, all_times, limit,
+            n_lags, matrix, units,
+        )  # fmt: skip
         step = np.linalg.solve(fit.naive, np.eye(p))  # B / phi
         step = np.linalg.solve(step, fit.score / fit.scale)
         if np.all(np.abs(step) <= 1e-11 * np.sqrt(np.diag(fit.naive))):
@@ -162,8 +185,9 @@ def dense_gee(
 
 
 def _evaluate(
-    X, y, clusters, beta, family, link, structure, dof, scale, weights, counts, offset, time, all_times, limit
-):
+    X, y, clusters, beta, family, link, structure, dof, scale, weights, counts, offset, time, all_times, limit, n_lags,
+    matrix, units,
+):  # fmt: skip
     p = X.shape[1]
     eta = X @ beta + offset
     _, inverse, derivative = LINKS[link]
@@ -174,8 +198,12 @@ def _evaluate(
     subtracted = p if dof == "n-p" else 0
     if scale is None:
         scale = np.sum(counts * weights * e**2) / (n_obs - subtracted)
-    alpha = _association(clusters, e, scale, structure, dof, subtracted, weights, counts, time, all_times)
-    matrices = [correlation_matrix(structure, alpha, time[rows], all_times) for rows in clusters]
+    if structure == "fixed":
+        alpha = matrix
+    else:
+        given = (weights, counts, time, all_times, n_lags, units)
+        alpha = association(clusters, e, scale, structure, dof, subtracted, *given)
+    matrices = [correlation_matrix(structure, alpha, time[rows], all_times, units[rows]) for rows in clusters]
     smallest = min(np.linalg.eigvalsh(R)[0] for R in matrices)
     shrinkage = 0.0
     if smallest < limit and structure != "ar1":
@@ -214,12 +242,17 @@ def _evaluate(
     )
 
 
-def _association(clusters, e, scale, structure, dof, subtracted, weights, counts, time, all_times):
+def association(
+    clusters, e, scale, structure, dof, subtracted, weights, counts, time, all_times, n_lags=None, units=None
+):
     """Return alpha by loops over pairs; SAS weighs a product by the root of both weights, geepack by both."""
     T = len(all_times)
     products, mass = np.zeros((T, T)), np.zeros((T, T))
     lags, lag_products, lag_mass = [], [], []
     total_product = total_mass = 0.0
+    longest = max(round(time[rows].max() - time[rows].min()) for rows in clusters)
+    n_classes = {"nested": 1 + (0 if units is None else units.shape[1])}.get(structure, n_lags or longest)
+    class_products, class_mass = np.zeros(n_classes), np.zeros(n_classes)
     for rows in clusters:
         repeats = counts[rows[0]]
         for (position, j), (later, k) in combinations(enumerate(rows), 2):
@@ -227,6 +260,10 @@ def _association(clusters, e, scale, structure, dof, subtracted, weights, counts
             product = repeats * e[j] * e[k] * (np.sqrt(both) if dof == "n-p" else both)
             pair = repeats * (1.0 if dof == "n-p" else both)
             total_product, total_mass = total_product + product, total_mass + pair
+            number = shared_levels(units[j], units[k]) if structure == "nested" else round(time[k] - time[j]) - 1
+            if structure in ("nested", "m_dependent", "toeplitz") and number < n_classes:
+                class_products[number] += product
+                class_mass[number] += pair
             a, b = np.searchsorted(all_times, [time[j], time[k]])
             for index in ((a, b), (b, a)):
                 products[index] += product
@@ -244,6 +281,9 @@ def _association(clusters, e, scale, structure, dof, subtracted, weights, counts
                 divisor = mass[a, b] - subtracted if mass[a, b] > subtracted else mass[a, b]
                 alpha[a, b] = alpha[b, a] = products[a, b] / (scale * divisor)
         return alpha
+    if structure in ("m_dependent", "toeplitz", "nested"):
+        divisor = np.where(class_mass > subtracted, class_mass - subtracted, class_mass)
+        return np.where(class_mass > 0, class_products / (scale * np.where(class_mass > 0, divisor, 1.0)), 0.0)
     if structure == "ar1" and lags:
         lags, mass = np.array(lags), np.array(lag_mass)
         factor = mass.sum() / (mass.sum() - subtracted)

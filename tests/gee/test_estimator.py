@@ -533,8 +533,10 @@ def test_cov_type(data, cov_type):
     other = fit(GEERegressor(working_correlation="exchangeable"), data)
     np.testing.assert_array_equal(est.covariance_, other._inference.covariance(cov_type))
     assert (coef_table(est)["std_error"] == coef_table(other, cov_type=cov_type)["std_error"]).all()
-    with pytest.raises(ValueError, match=r"cov_type='kc' is not available for this fit; it has \['naive', 'robust'\]"):
-        coef_table(est, cov_type="kc")
+    with pytest.raises(
+        ValueError, match=r"cov_type='hc1' is not available for this fit; it has \['design', 'df', 'fg'"
+    ):
+        coef_table(est, cov_type="hc1")
 
 
 def test_residual_degrees_of_freedom_are_clusters_less_parameters(data):

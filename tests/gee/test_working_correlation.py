@@ -15,6 +15,8 @@ from skdep.datasets import load_epil
 from skdep.exceptions import WorkingCorrelationWarning
 from skdep.gee import AR1, Exchangeable, Independence, Unstructured, WorkingCorrelation
 from skdep.gee.working_correlation import WORKING_CORRELATIONS, Block, Moments, ar1, get_working_correlation
+from skdep.gee.working_correlation import pairs as pairs_of_rows
+from skdep.gee.working_correlation.pairs import GridPairs, ListedPairs
 
 from .dense import REPAIRED_EIGENVALUE, ar1_moment_alpha, correlation_matrix
 
@@ -27,7 +29,7 @@ def make_block(sizes, time=None) -> Block:
     clusters = Clusters.from_codes(codes, np.arange(len(sizes)))
     time = np.concatenate([np.arange(size, dtype=float) for size in sizes]) if time is None else time
     waves, wave = np.unique(time, return_inverse=True)
-    return Block(clusters, time, wave, len(waves))
+    return Block(clusters, time, wave, len(waves), times=waves)
 
 
 def random_block(rng, *, times="gaps", n_clusters=25, most=6) -> Block:
@@ -165,7 +167,7 @@ def test_ar1_pair_products(times, pairs, dof):
     structure = AR1(pairs=pairs)
     layout = structure.layout(block, dof)
     neighbours = pairs == "neighbours" or (pairs, dof) == ("auto", "n-p")
-    expected_kind = ar1._Neighbours if neighbours else ar1._Listed if times == "real" else ar1._Grid
+    expected_kind = ListedPairs if neighbours or times == "real" else GridPairs
     assert type(layout.pairs) is expected_kind
     found = by_lag(layout, structure.pair_products(layout, values))
     assert_same_sums(found, brute_by_lag(block, values, neighbours=neighbours))
@@ -178,9 +180,9 @@ def test_ar1_grid_and_list_of_pairs_agree(monkeypatch):
     values = np.random.default_rng(6).normal(size=block.clusters.n_rows)
     structure = AR1(pairs="all")
     grid = structure.layout(block, "n")
-    monkeypatch.setattr(ar1, "_SPARSEST_GRID", 0)
+    monkeypatch.setattr(pairs_of_rows, "_SPARSEST_GRID", 0)
     listed = structure.layout(block, "n")
-    assert (type(grid.pairs), type(listed.pairs)) == (ar1._Grid, ar1._Listed)
+    assert (type(grid.pairs), type(listed.pairs)) == (GridPairs, ListedPairs)
     assert_same_sums(
         by_lag(grid, structure.pair_products(grid, values)), by_lag(listed, structure.pair_products(listed, values))
     )
@@ -216,7 +218,7 @@ def test_unknown_pairs():
 
 def cut(block: Block, n_rows: int) -> list[tuple[slice, Block]]:
     return [
-        (rows, Block(clusters, block.time[rows], block.wave[rows], block.n_waves))
+        (rows, Block(clusters, block.time[rows], block.wave[rows], block.n_waves, times=block.times))
         for rows, clusters in block.clusters.blocks(n_rows)
     ]
 
@@ -570,7 +572,13 @@ def test_unfinished_structure_says_so(data):
 # ------------------------------------------------------------------------------------------------ registry
 
 
-@pytest.mark.parametrize("name", sorted(WORKING_CORRELATIONS))
+def test_names_of_the_contract():
+    assert set(WORKING_CORRELATIONS) == {
+        "independence", "exchangeable", "ar1", "unstructured", "m_dependent", "toeplitz", "nested", "fixed",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(set(WORKING_CORRELATIONS) - {"fixed"}))
 def test_names(name):
     structure = get_working_correlation(name)
     assert structure.name == name

@@ -11,18 +11,22 @@ from pathlib import Path
 import pytest
 
 import skdep.plotting
-from skdep import BayesLogit, MixedLinear
+from skdep import BayesLogit, GEERegressor, MixedLinear
 from skdep.plotting import (
+    BinnedResidualsDisplay,
     CaterpillarDisplay,
     FittedLinesDisplay,
+    InfluenceDisplay,
     PosteriorDisplay,
     QQDisplay,
     ResidualsDisplay,
     TraceDisplay,
     UpdatingDisplay,
+    WorkingCorrelationDisplay,
 )
 
 OF_POSTERIORS = [TraceDisplay, PosteriorDisplay, UpdatingDisplay]
+OF_MARGINAL_MODELS = [BinnedResidualsDisplay, InfluenceDisplay, WorkingCorrelationDisplay]
 CLASSES = [getattr(skdep.plotting, name) for name in skdep.plotting.__all__]
 # likewise in the tests of the estimators: what numpydoc's own rules ask for beyond those of ruff
 IGNORED = {"EX01", "ES01", "SA01", "GL01", "RT02"}
@@ -56,6 +60,19 @@ DOCUMENTED = [
         (lambda data, model: PosteriorDisplay.from_estimator(model), "PosteriorDisplay.from_estimator"),
         (lambda data, model: UpdatingDisplay.from_estimator(model), "UpdatingDisplay.from_estimator"),
         (lambda data, model: ResidualsDisplay(fitted=data[1], residuals=data[1]).plot(), "ResidualsDisplay.plot"),
+        (
+            lambda data, model: BinnedResidualsDisplay.from_estimator(model, *data),
+            "BinnedResidualsDisplay.from_estimator",
+        ),
+        (lambda data, model: InfluenceDisplay.from_estimator(model, *data), "InfluenceDisplay.from_estimator"),
+        (
+            lambda data, model: InfluenceDisplay(labels=data[1], values=data[1]).plot(),
+            "InfluenceDisplay.plot",
+        ),
+        (
+            lambda data, model: WorkingCorrelationDisplay.from_estimator(model, *data, groups=None),
+            "WorkingCorrelationDisplay.from_estimator",
+        ),
     ],
 )
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch, call, name):
@@ -99,6 +116,8 @@ def test_attributes_are_those_that_are_documented(cls, schools):
     model = schools.model
     if cls in OF_POSTERIORS:
         model, rows = BayesLogit(n_draws=400, random_state=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]), {}
+    if cls in OF_MARGINAL_MODELS:
+        model = GEERegressor().fit(**rows)
     display = cls.from_estimator(model, **rows)
     documented = {name.strip() for part in docscrape.ClassDoc(cls)["Attributes"] for name in part.name.split(",")}
     assert {name for name in vars(display) if name.endswith("_")} == documented

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from skdep.gee.working_correlation.ar1 import AR1
-from skdep.gee.working_correlation.base import Block, Moments, WorkingCorrelation
+from skdep.gee.working_correlation.base import Block, Moments, Sensitivity, WorkingCorrelation
 from skdep.gee.working_correlation.exchangeable import Exchangeable
+from skdep.gee.working_correlation.fixed import Fixed
 from skdep.gee.working_correlation.independence import Independence
+from skdep.gee.working_correlation.nested import Nested
+from skdep.gee.working_correlation.parametric import ParametricCorrelation
+from skdep.gee.working_correlation.stationary import MDependent, Toeplitz
 from skdep.gee.working_correlation.unstructured import Unstructured
 
 __all__ = [
@@ -13,15 +17,21 @@ __all__ = [
     "WORKING_CORRELATIONS",
     "Block",
     "Exchangeable",
+    "Fixed",
     "Independence",
+    "MDependent",
     "Moments",
+    "Nested",
+    "ParametricCorrelation",
+    "Sensitivity",
+    "Toeplitz",
     "Unstructured",
     "WorkingCorrelation",
     "get_working_correlation",
 ]
 
 WORKING_CORRELATIONS: dict[str, type[WorkingCorrelation]] = {
-    cls.name: cls for cls in (Independence, Exchangeable, AR1, Unstructured)
+    cls.name: cls for cls in (Independence, Exchangeable, AR1, Unstructured, MDependent, Toeplitz, Nested, Fixed)
 }
 
 

@@ -24,74 +24,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, optimize
+from scipy import optimize
 
 from skdep.gee.working_correlation.base import (
     LEAST_EIGENVALUE,
+    RARE_PAIRS,
     REPAIRED_EIGENVALUE,
     Block,
-    Moments,
+    Sensitivity,
     WorkingCorrelation,
+    overall_correction,
 )
+from skdep.gee.working_correlation.pairs import GridPairs, ListedPairs, fills_grid, listed_pairs
 
 __all__ = ["AR1"]
 
 # Largest correlation at a typical lag: at 1 the working correlation is singular.
 _LARGEST = 1.0 - LEAST_EIGENVALUE
-# Explicit pairs beyond this many (of 24 bytes each) would need more memory than a moment estimator is worth.
+# Explicit pairs beyond this many (of 32 bytes each) would need more memory than a moment estimator is worth.
 _MOST_PAIRS = 20_000_000
-# A time grid this many times larger than the data is not worth its transforms.
-_SPARSEST_GRID = 16
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
     gap: np.ndarray  # (n_rows,) time since the previous row of the cluster; inf for a cluster's first row
+    time: np.ndarray  # (n_rows,)
     time_unit: float  # the association is the correlation of rows so far apart
     lags: np.ndarray  # (n_lags,) distinct lags of the pairs used
-    pairs: _Neighbours | _Grid | _Listed
-
-
-@dataclass(frozen=True, slots=True)
-class _Neighbours:
-    """Pairs of neighbouring rows of a cluster."""
-
-    later: np.ndarray  # (n_pairs,) row of the later member
-    lag: np.ndarray  # (n_pairs,) number of the lag
-    n_lags: int
-
-    def products(self, values: np.ndarray) -> np.ndarray:
-        return np.bincount(self.lag, weights=values[self.later] * values[self.later - 1], minlength=self.n_lags)
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """All pairs of rows of a cluster, one by one."""
-
-    earlier: np.ndarray
-    later: np.ndarray
-    lag: np.ndarray
-    n_lags: int
-
-    def products(self, values: np.ndarray) -> np.ndarray:
-        return np.bincount(self.lag, weights=values[self.later] * values[self.earlier], minlength=self.n_lags)
-
-
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    """All pairs of rows at whole lags, by autocorrelation of each cluster on a grid of times."""
-
-    cluster: np.ndarray  # (n_rows,)
-    position: np.ndarray  # (n_rows,) whole time since the cluster's first row
-    n_clusters: int
-    n_lags: int
-
-    def products(self, values: np.ndarray) -> np.ndarray:
-        grid = np.zeros((self.n_clusters, fft.next_fast_len(2 * self.n_lags + 1, real=True)))
-        grid[self.cluster, self.position] = values
-        spectrum = fft.rfft(grid, axis=1)
-        power = np.sum(spectrum.real**2 + spectrum.imag**2, axis=0)
-        return fft.irfft(power, n=grid.shape[1])[1 : self.n_lags + 1]
+    pairs: ListedPairs | GridPairs
 
 
 @dataclass(frozen=True)
@@ -135,11 +95,10 @@ class AR1(WorkingCorrelation):
         gap = np.full(block.clusters.n_rows, np.inf)
         gap[1:] = np.diff(block.time)
         gap[block.clusters.starts] = np.inf
-        later = np.flatnonzero(np.isfinite(gap))
         if self.pairs == "all" or (self.pairs == "auto" and dof == "n"):
-            return _Layout(gap, block.time_unit, *_all_pairs(block))
-        lags, lag = np.unique(gap[later], return_inverse=True)
-        return _Layout(gap, block.time_unit, lags, _Neighbours(later, lag, len(lags)))
+            return _Layout(gap, block.time, block.time_unit, *_all_pairs(block))
+        later = np.flatnonzero(np.isfinite(gap))
+        return _Layout(gap, block.time, block.time_unit, *_list_by_lag(block, later - 1, later))
 
     def pair_products(self, layout, values):
         """Return sums of products of pairs by lag."""
@@ -152,13 +111,13 @@ class AR1(WorkingCorrelation):
     def estimate(self, layouts, products, counts, moments, previous):
         """Solve the moment equation."""
         lags = np.concatenate([layout.lags for layout in layouts])
-        used = counts > 1e-9 * counts.max(initial=0.0)
+        used = counts > RARE_PAIRS * counts.max(initial=0.0)
         if not used.any():
             return 0.0
         lags, counts, products = lags[used], counts[used], products[used]
         if len(layouts) > 1:
             lags, counts, products = _merge_lags(lags, counts, products)
-        correction = _correction(counts, moments)
+        correction = overall_correction(counts, moments)
         sums = correction * products / moments.scale
         return _solve_moment_equation(lags, counts, sums, previous, layouts[0].time_unit)
 
@@ -201,6 +160,40 @@ class AR1(WorkingCorrelation):
             "Measure time in units of the shortest gap."
         ]
 
+    def correlations(self, layout, association, earlier, later):
+        """Return alpha to the power of the distance in time."""
+        return _powers(association, layout.time[later] - layout.time[earlier], layout.time_unit)
+
+    def reported(self, layouts, association):
+        """Return alpha at one unit of time, and its derivative by alpha at the typical gap."""
+        alpha, power = self.report(layouts, association), 1.0 / layouts[0].time_unit
+        with np.errstate(divide="ignore", invalid="ignore"):
+            derivative = 1.0 if power == 1.0 else np.abs(power * np.divide(alpha, association))
+        return np.array([alpha]), np.array([derivative])
+
+    def sensitivity(self, layouts, number, association, counts, moments):
+        """Return alpha^lag and its derivative; one correction serves all lags."""
+        lags, unit = layouts[number].lags, layouts[number].time_unit
+        with np.errstate(divide="ignore"):
+            sign = np.where(_is_odd(lags), 1.0, np.sign(association)) if association != 0.0 else 1.0
+            derivative = sign * (lags / unit) * np.abs(association) ** (lags / unit - 1.0)
+        factor = np.full(len(lags), overall_correction(counts[counts > RARE_PAIRS * counts.max(initial=0.0)], moments))
+        return Sensitivity(_powers(association, lags, unit), derivative[:, None], factor)
+
+    def cluster_products(self, layout, values, coefficients):
+        """Return sums over the pairs of each cluster."""
+        return layout.pairs.cluster_products(values, coefficients)
+
+    def pair_forms(self, layout, left, right, coefficients):
+        """Return sums over pairs of left and right."""
+        return layout.pairs.pair_forms(left, right, coefficients)
+
+
+def _powers(association: float, lags: np.ndarray, time_unit: float) -> np.ndarray:
+    """Return alpha^lag, alpha the correlation at `time_unit`; its sign goes by the parity of the lag."""
+    size = np.abs(association) ** (lags / time_unit)
+    return np.where(_is_odd(lags), np.sign(association), 1.0) * size if association < 0.0 else size
+
 
 def _is_odd(lag: np.ndarray) -> np.ndarray:
     """Say which finite lags are odd whole numbers."""
@@ -210,12 +203,6 @@ def _is_odd(lag: np.ndarray) -> np.ndarray:
 def _may_be_negative(lags: np.ndarray) -> bool:
     """Say whether a negative alpha has a meaning: every lag whole, and some of them odd."""
     return bool(np.all(lags == np.round(lags)) and np.any(_is_odd(lags)))
-
-
-def _correction(counts: np.ndarray, moments: Moments) -> float:
-    """Return pairs over pairs less parameters, where any are left."""
-    total = float(counts.sum())
-    return total / (total - moments.n_params) if total > moments.n_params else 1.0
 
 
 def _merge_lags(
@@ -294,16 +281,15 @@ def _rescaled(correlation: float, times: float) -> float:
     return float(np.sign(correlation) * np.abs(correlation) ** times)
 
 
-def _all_pairs(block: Block) -> tuple[np.ndarray, _Grid | _Listed]:
+def _all_pairs(block: Block) -> tuple[np.ndarray, GridPairs | ListedPairs]:
     """Return the distinct lags of all pairs within clusters, and how to add up their products."""
     assert block.time is not None
     clusters = block.clusters
     since = block.time - clusters.spread(block.time[clusters.starts])
     span = since.max(initial=0.0)
-    whole = bool(np.all(since == np.round(since)))
-    if whole and clusters.n_clusters * (span + 1.0) <= _SPARSEST_GRID * clusters.n_rows:
+    if np.all(since == np.round(since)) and fills_grid(clusters, span):
         n_lags = int(span)
-        grid = _Grid(clusters.codes, since.astype(np.intp), clusters.n_clusters, n_lags)
+        grid = GridPairs(clusters.codes, since.astype(np.intp), clusters.n_clusters, n_lags, n_lags)
         return np.arange(1.0, n_lags + 1.0), grid
     n_pairs = float(np.sum(clusters.sizes * (clusters.sizes - 1.0)) / 2.0)
     if n_pairs > _MOST_PAIRS:
@@ -311,9 +297,12 @@ def _all_pairs(block: Block) -> tuple[np.ndarray, _Grid | _Listed]:
             f"AR(1) by all pairs would list {n_pairs:.3g} pairs of rows, too many to keep; estimate alpha from "
             "neighbouring rows: working_correlation=AR1(pairs='neighbours')."
         )
-    position = np.arange(clusters.n_rows) - clusters.spread(clusters.starts)
-    later = [np.flatnonzero(position >= shift) for shift in range(1, int(clusters.sizes.max()))]
-    shifts = np.repeat(np.arange(1, len(later) + 1), [len(rows) for rows in later])
-    rows = np.concatenate(later) if later else np.zeros(0, dtype=np.intp)
-    lags, lag = np.unique(block.time[rows] - block.time[rows - shifts], return_inverse=True)
-    return lags, _Listed(rows - shifts, rows, lag, len(lags))
+    return _list_by_lag(block, *listed_pairs(clusters, np.inf))
+
+
+def _list_by_lag(block: Block, earlier: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, ListedPairs]:
+    """Return the distinct lags of pairs of rows, and the pairs by number of their lag."""
+    assert block.time is not None
+    clusters = block.clusters
+    lags, lag = np.unique(block.time[later] - block.time[earlier], return_inverse=True)
+    return lags, ListedPairs(clusters.codes[later], earlier, later, lag, clusters.n_clusters, len(lags))

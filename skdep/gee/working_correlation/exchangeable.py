@@ -12,16 +12,27 @@ Liang and Zeger (1986), Biometrika 73, 13-22, section 3: the moment estimator.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from skdep.gee.working_correlation.base import (
     LEAST_EIGENVALUE,
+    Sensitivity,
     WorkingCorrelation,
-    corrected_counts,
+    correction_factors,
+    mean_products,
     share_kept,
 )
 
 __all__ = ["Exchangeable"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Sizes of clusters."""
+
+    sizes: np.ndarray
 
 
 class Exchangeable(WorkingCorrelation):
@@ -33,6 +44,10 @@ class Exchangeable(WorkingCorrelation):
         """Return the clusters."""
         return block.clusters
 
+    def digest(self, layout):
+        """Return the largest size."""
+        return _Sizes(layout.sizes.max(keepdims=True))
+
     def pair_products(self, layout, values):
         """Return the sum over all pairs, by (sum v)^2 = sum v^2 + 2 sum over pairs."""
         if layout.n_clusters == layout.n_rows:
@@ -41,9 +56,7 @@ class Exchangeable(WorkingCorrelation):
 
     def estimate(self, layouts, products, counts, moments, previous):
         """Return the mean residual product of pairs over phi; 0 where no cluster has a pair."""
-        if counts[0] <= 0:
-            return 0.0
-        return float(products[0] / (moments.scale * corrected_counts(counts, moments)[0]))
+        return float(mean_products(products, counts, moments)[0])
 
     def repair(self, layouts, association, limit=LEAST_EIGENVALUE):
         """Keep alpha inside (-1 / (n - 1), 1), n the largest cluster."""
@@ -65,3 +78,21 @@ class Exchangeable(WorkingCorrelation):
         result += values
         result /= np.sqrt(within)
         return result
+
+    def correlations(self, layout, association, earlier, later):
+        """Return alpha for every pair."""
+        return np.full(len(earlier), association)
+
+    def sensitivity(self, layouts, number, association, counts, moments):
+        """Return the one correlation."""
+        return Sensitivity(np.array([association]), None, correction_factors(counts, moments))
+
+    def cluster_products(self, layout, values, coefficients):
+        """Return sums over the pairs of each cluster."""
+        pairs = 0.5 * (layout.sum(values) ** 2 - layout.sum(values**2))
+        pairs[layout.sizes == 1] = 0.0
+        return pairs[:, None] * coefficients
+
+    def pair_forms(self, layout, left, right, coefficients):
+        """Return sums over pairs of left and right."""
+        return coefficients[:, None] * (layout.sum(left) @ layout.sum(right) - left @ right)

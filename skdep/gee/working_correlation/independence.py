@@ -29,3 +29,11 @@ class Independence(WorkingCorrelation):
     def whiten(self, layout, association, values):
         """Return the values themselves."""
         return values
+
+    def parameter_names(self, layouts):
+        """Return no names."""
+        return ()
+
+    def correlations(self, layout, association, earlier, later):
+        """Return 0 for every pair."""
+        return np.zeros(len(earlier))

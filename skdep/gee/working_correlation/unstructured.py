@@ -1,7 +1,7 @@
 r"""Unstructured working correlation: a parameter for every pair of times.
 
 Rows meet in a cluster at some of the T times of the data; clusters observed at the same times share a pattern, one
-Cholesky factor, and its inverse. Work is batched over clusters of equal size: no loop over clusters or patterns.
+Cholesky factor, and its inverse.
 
 References
 ----------
@@ -10,39 +10,22 @@ Liang and Zeger (1986), Biometrika 73, 13-22, section 4: the moment estimator.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from skdep.gee.working_correlation.base import (
     LEAST_EIGENVALUE,
-    Block,
+    Sensitivity,
     WorkingCorrelation,
-    corrected_counts,
+    correction_factors,
+    mean_products,
     share_kept,
 )
+from skdep.gee.working_correlation.patterns import at_times, least_eigenvalue, times_layout, whiten_buckets
 
-__all__ = ["Unstructured"]
+__all__ = ["MOST_TIMES", "Unstructured"]
 
-_MOST_TIMES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _SizeBucket:
-    """Clusters of one size: their rows, their pattern of times, and each pattern's times."""
-
-    rows: np.ndarray | None  # (n_clusters, size), None where these are all rows of the block in order
-    pattern: np.ndarray  # (n_clusters,)
-    times: np.ndarray  # (n_patterns, size)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    cluster: np.ndarray  # (n_rows,)
-    wave: np.ndarray  # (n_rows,)
-    n_clusters: int
-    n_waves: int
-    buckets: tuple[_SizeBucket, ...]
+# A correlation matrix of more times than this is more than a working correlation is worth.
+MOST_TIMES = 1000
 
 
 class Unstructured(WorkingCorrelation):
@@ -54,14 +37,12 @@ class Unstructured(WorkingCorrelation):
 
     def layout(self, block, dof):
         """Sort clusters by size and by pattern of times."""
-        if block.n_waves > _MOST_TIMES:
+        if block.n_waves > MOST_TIMES:
             raise ValueError(
                 f"working_correlation='unstructured' has a parameter for each pair of the {block.n_waves} distinct "
                 "times: times must be a few common visits. Number the visits, or use 'ar1'."
             )
-        return _Layout(
-            block.clusters.codes, block.wave, block.clusters.n_clusters, block.n_waves, tuple(_size_buckets(block))
-        )
+        return times_layout(block)
 
     def start(self, layouts):
         """Return the identity."""
@@ -69,41 +50,22 @@ class Unstructured(WorkingCorrelation):
 
     def pair_products(self, layout, values):
         """Return the T x T sums of products of values at two times."""
-        table = np.zeros((layout.n_clusters, layout.n_waves))
-        table[layout.cluster, layout.wave] = values
-        return np.dot(table.T, table)
+        return layout.products(values)
 
     def estimate(self, layouts, products, counts, moments, previous):
         """Return mean residual products of pairs over phi; 0 for times that never meet in a cluster."""
-        met = counts > 0
-        divisor = np.where(met, moments.scale * corrected_counts(counts, moments), 1.0)
-        correlation = np.where(met, products / divisor, 0.0)
+        correlation = mean_products(products, counts, moments)
         np.fill_diagonal(correlation, 1.0)
         return 0.5 * (correlation + correlation.T)
 
     def repair(self, layouts, association, limit=LEAST_EIGENVALUE):
         """Shrink towards the identity until every observed pattern's matrix is positive definite."""
-        smallest = min(
-            float(np.linalg.eigvalsh(_pattern_matrices(association, bucket.times))[:, 0].min())
-            for layout in layouts
-            for bucket in layout.buckets
-        )
-        kept = share_kept(smallest, limit)
+        kept = share_kept(least_eigenvalue_of_times(layouts, association, limit), limit)
         return kept * association + (1.0 - kept) * np.eye(len(association)), 1.0 - kept
 
     def whiten(self, layout, association, values):
         """Multiply by the inverse Cholesky factor of each cluster's pattern."""
-        result = np.empty_like(values)
-        for bucket in layout.buckets:
-            roots = np.linalg.inv(np.linalg.cholesky(_pattern_matrices(association, bucket.times)))
-            root = roots[0] if len(roots) == 1 else roots[bucket.pattern]
-            size = bucket.times.shape[1]
-            if bucket.rows is None:
-                stacked = values.reshape(-1, size, values.shape[1])
-                np.matmul(root, stacked, out=result.reshape(stacked.shape))
-            else:
-                result[bucket.rows] = np.matmul(root, values[bucket.rows])
-        return result
+        return whiten_buckets(layout.buckets, at_times(association), values)
 
     def problems(self, layouts, counts, moments, association):
         """Name pairs of times that never meet, or meet too seldom for the denominator asked for."""
@@ -122,24 +84,46 @@ class Unstructured(WorkingCorrelation):
             )
         return found
 
+    def correlations(self, layout, association, earlier, later):
+        """Return the entries of the matrix."""
+        return association[layout.wave[earlier], layout.wave[later]]
 
-def _pattern_matrices(correlation: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the correlations (n_patterns, size, size) at each pattern's times (n_patterns, size)."""
-    return correlation[times[:, :, None], times[:, None, :]]
+    def parameter_names(self, layouts):
+        """Name the pairs of times."""
+        return pair_names(layouts[0].times)
+
+    def reported(self, layouts, association):
+        """Return the entries above the diagonal."""
+        values = association[np.triu_indices(len(association), 1)]
+        return values, np.ones(len(values))
+
+    def sensitivity(self, layouts, number, association, counts, moments):
+        """Return the correlations: each pair of times has its own."""
+        pairs = np.triu_indices(len(association), 1)
+        return Sensitivity(association[pairs], None, correction_factors(counts[pairs], moments))
+
+    def cluster_products(self, layout, values, coefficients):
+        """Return products of the values at two times."""
+        return layout.cluster_products(values, coefficients)
+
+    def pair_forms(self, layout, left, right, coefficients):
+        """Return sums of products of left and right at two times."""
+        return layout.pair_forms(left, right, coefficients)
 
 
-def _size_buckets(block: Block) -> list[_SizeBucket]:
-    """Sort clusters into buckets of one size, and find the distinct patterns of times in each."""
-    assert block.wave is not None
-    sizes, starts = block.clusters.sizes, block.clusters.starts
-    distinct = np.unique(sizes)
-    buckets = []
-    for size in distinct:
-        rows = starts[sizes == size, None] + np.arange(size)
-        waves = block.wave[rows]
-        if np.all(waves == waves[0]):
-            times, pattern = waves[:1], np.zeros(len(waves), dtype=np.intp)
-        else:
-            times, pattern = np.unique(waves, axis=0, return_inverse=True)
-        buckets.append(_SizeBucket(None if len(distinct) == 1 else rows, pattern.reshape(-1), times))
-    return buckets
+def least_eigenvalue_of_times(layouts, correlation: np.ndarray, limit: float) -> float:
+    """Return the least eigenvalue over patterns of times, or one of all times that is no less than `limit`."""
+    buckets = [bucket for layout in layouts for bucket in layout.buckets]
+    if sum(bucket.times.shape[0] * bucket.times.shape[1] ** 3 for bucket in buckets) > len(correlation) ** 3:
+        # that of a principal submatrix is no less than that of the whole, which costs less here
+        whole = float(np.linalg.eigvalsh(correlation)[0])
+        if whole >= limit:
+            return whole
+    return least_eigenvalue(buckets, at_times(correlation))
+
+
+def pair_names(times: np.ndarray) -> tuple[str, ...]:
+    """Return ``alpha[1, 2]``, ... for pairs of times."""
+    earlier, later = np.triu_indices(len(times), 1)
+    labels = [f"{time:g}" for time in times]
+    return tuple(f"alpha[{labels[a]}, {labels[b]}]" for a, b in zip(earlier, later, strict=True))
