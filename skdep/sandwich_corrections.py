@@ -41,6 +41,7 @@ __all__ = [
     "CorrectionFrame",
     "cluster_products",
     "correct_block",
+    "corrected_scores",
     "correction_frame",
     "leverage_eigen",
 ]
@@ -170,7 +171,7 @@ def correct_block(
     with np.errstate(over="ignore", invalid="ignore"):  # of a fit that ran away: infinite is the right word
         scores = clusters.sum(columns * residual[:, None])
         if eigen is None:
-            deleted, halved = _corrected_scores(columns, scores, clusters)
+            deleted, halved = corrected_scores(columns, scores, clusters)
         else:
             deleted, halved = _by_eigenvalues(scores, eigen)
         share = clusters.sum((columns @ frame.to_centred.T) * (columns @ frame.from_centred.T))
@@ -184,8 +185,18 @@ def _squares(scores: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
     return np.dot(scores.T, scores if counts is None else scores * counts[:, None])
 
 
-def _corrected_scores(columns: np.ndarray, scores: np.ndarray, clusters: Clusters) -> tuple[np.ndarray, np.ndarray]:
-    """Return (I - M)^{-1} and (I - M)^{-1/2} times the scores (n_clusters, r)."""
+def corrected_scores(columns: np.ndarray, scores: np.ndarray, clusters: Clusters) -> tuple[np.ndarray, np.ndarray]:
+    """Return (I - M)^{-1} and (I - M)^{-1/2} times the scores (n_clusters, r).
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n_rows, r)
+        As in `correct_block`.
+    scores : ndarray of shape (n_clusters, r)
+        Columns times residuals, added up within clusters.
+    clusters : Clusters
+        The clusters; rows are in their order.
+    """
     leverage = clusters.sum(np.einsum("np,np->n", columns, columns))
     bound = _SMALL_LEVERAGE
     if len(leverage) > 2 * _MOST_EXCEPTIONS:

@@ -232,4 +232,6 @@ def _covariances(data: _ChunkedData, fit: Any, rows: _Rows, scan: DataScan) -> L
         by_type["cluster"] = finite_sample_factor(scan.whole.n_clusters) * sandwich(bread, meat)
     if rows.sampling:
         by_type["design"] = finite_sample_factor(scan.whole.n_units) * sandwich(bread, meat)
-    return LogitCovariances(by_type, float(final.loglik), final.squares, False)
+    return LogitCovariances(
+        by_type, float(final.loglik), final.squares, False, {"cr2": "it is not computed over chunks: use 'cluster'"}
+    )

@@ -17,7 +17,7 @@ from skdep._validation import check_weights
 from skdep.base import DependentDataEstimator, FitNotes, level_of_caller
 from skdep.clusters import describe_sizes
 from skdep.exceptions import CollinearityWarning, WeightWarning
-from skdep.families import Family
+from skdep.families import Binomial, Family
 from skdep.gee.checks import FitChecks, check_not_at_boundary
 from skdep.gee.covariance import COV_TYPES, CovarianceRequest, GEECovariances, gee_covariances, over_replicates
 from skdep.gee.criteria import quasi_likelihood_criteria
@@ -33,11 +33,16 @@ from skdep.gee.working_correlation import (
     WorkingCorrelation,
     get_working_correlation,
 )
+from skdep.gee.working_correlation.feasibility import infeasible_share
+from skdep.gee.working_correlation.standard_errors import AssociationInference, association_inference
 from skdep.links import LINKS, Link, get_link
 from skdep.survey.design import LONELY_PSU, SurveyDesign
 from skdep.survey.replicate_covariance import check_replicates, replicate_covariance
 
 __all__ = ["BaseGEE"]
+
+# The summary lists so many association parameters.
+_MOST_IN_WORDS = 5
 
 
 class BaseGEE(DependentDataEstimator):
@@ -92,6 +97,7 @@ class BaseGEE(DependentDataEstimator):
             data, basis = self._full_rank_data(rows)
             model = Model(family, link, self.scale, self.dof)
             result, start = solve(data, model, structure, max_iter=self.max_iter, tol=self.tol, run=run)
+            association = association_inference(result.equations, result.at)
             request = self._request(rows, basis, result, GivenRows(rows, len(X), metadata, design))
             if metadata.replicate_weights is None:
                 covariances = gee_covariances(result.equations, result.at, request)
@@ -101,6 +107,7 @@ class BaseGEE(DependentDataEstimator):
             covariances = self._over_replicates(data, replicates, result, request, notes)
         criteria = quasi_likelihood_criteria(data, family, result.at, covariances.robust_of_columns)
         self._store(data.n_obs, rows, basis, covariances, result, criteria, notes)
+        self._store_association(association, result)
         features = self._parameter_names()[int(self.fit_intercept) :]
         checks = FitChecks(type(self).__name__, rows, result, start, features, self.fit_intercept, notes)
         self._conclude(checks, rows, covariances, notes)
@@ -142,6 +149,7 @@ class BaseGEE(DependentDataEstimator):
         if not checks.means():
             self.converged_ = False
         checks.association()
+        checks.feasibility(self.infeasible_pairs_)
         checks.degrees_of_freedom(self.cov_type)
         self._describe(rows, checks.result.equations.structure, covariances, notes)
 
@@ -230,6 +238,8 @@ class BaseGEE(DependentDataEstimator):
         self.covariance_ = covariances.by_type[self.cov_type]
         self.scale_ = at.scale
         self.association_ = result.equations.structure.report(result.equations.layouts, at.association)
+        self._association: AssociationInference | None = None
+        self.infeasible_pairs_: float | None = None
         self.correlation_shrinkage_ = at.shrinkage
         self.n_clusters_ = rows.n_clusters
         self.n_iter_ = result.n_iter
@@ -254,6 +264,13 @@ class BaseGEE(DependentDataEstimator):
             unavailable=covariances.unavailable,
         )
 
+    def _store_association(self, association: AssociationInference, result: ScoringResult) -> None:
+        """Set the standard errors of the association, and the share of pairs that binary outcomes cannot have."""
+        equations, y = result.equations, result.equations.data.y
+        self._association = association
+        if isinstance(self._family, Binomial) and np.all((y == 0.0) | (y == 1.0)):
+            self.infeasible_pairs_ = infeasible_share(equations, result.at)
+
     def _set_coefficients(self, params: np.ndarray) -> None:
         raise NotImplementedError
 
@@ -261,7 +278,7 @@ class BaseGEE(DependentDataEstimator):
         self, rows: GEERows, structure: WorkingCorrelation, covariances: GEECovariances, notes: FitNotes
     ) -> None:
         """Add facts and notes to what the summary shows."""
-        association = f", alpha = {self.association_:.4g}" if np.ndim(self.association_) == 0 else ""
+        association = _association_in_words(self.association_)
         facts = {
             "Family, link": f"{self._family.name}, {self._link_name}",
             f"Clusters ({rows.factor_name})": describe_sizes(rows.sizes, rows.n_clusters),
@@ -269,6 +286,8 @@ class BaseGEE(DependentDataEstimator):
             "Scale (phi)": f"{self.scale_:.5g}" + (" (fixed)" if self.scale is not None else ""),
             "QIC, CIC": f"{self._criteria['qic']:.4f}, {self._criteria['cic']:.4f}",
         }
+        if self.infeasible_pairs_:
+            facts["Pairs beyond binary bounds"] = f"{self.infeasible_pairs_:.2%}"
         if rows.weighted:
             facts["Weights"] = self.weight_type
         if covariances.design is not None:
@@ -301,3 +320,11 @@ def _means(data: GEEData, X: np.ndarray) -> np.ndarray:
     """Return the weighted means of the features."""
     mass = data.row_mass
     return X.mean(axis=0) if mass is None else np.dot(mass, X) / mass.sum()
+
+
+def _association_in_words(association: Any) -> str:
+    """Return ``, alpha = 0.35`` of a few parameters; nothing of a matrix, or of many."""
+    values = np.atleast_1d(association)
+    if values.ndim > 1 or not 0 < len(values) <= _MOST_IN_WORDS:
+        return ""
+    return ", alpha = " + ", ".join(f"{value:.4g}" for value in values)

@@ -23,6 +23,9 @@ from skdep.separation import infinite_features, no_separation_certified, separat
 
 __all__ = ["FitChecks", "check_not_at_boundary"]
 
+# Fitted means are uncertain: a few pairs beyond their bounds are no news.
+_MOST_INFEASIBLE = 0.05
+
 
 def check_not_at_boundary(y: np.ndarray, family: Family) -> None:
     """Raise if every outcome is at the end of the family's range, so that no finite coefficients fit."""
@@ -120,6 +123,17 @@ class FitChecks:
         moments = Moments(at.scale, len(at.beta) if equations.model.dof == "n-p" else 0)
         for problem in structure.problems(equations.layouts, equations.pair_counts, moments, at.association):
             self.notes.warn(problem, WorkingCorrelationWarning)
+
+    def feasibility(self, share: float | None) -> None:
+        """Check that binary outcomes can correlate as the working correlation has it; `share` of pairs cannot."""
+        if share is None or share <= _MOST_INFEASIBLE:
+            return
+        self.notes.warn(
+            f"{share:.0%} of pairs of rows have a working correlation ({self.result.equations.structure.name}) that "
+            "binary outcomes with their means cannot have: where probabilities differ, outcomes of 0 and 1 do not "
+            "correlate so closely. Estimates and robust standard errors stay valid, naive ones do not.",
+            WorkingCorrelationWarning,
+        )
 
     def degrees_of_freedom(self, cov_type: str) -> None:
         """Check that there are clusters for the covariance, and observations for the scale."""

@@ -29,7 +29,9 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
         Link of the probability; None is the logit. ``"probit"``, ``"cloglog"``, ``"loglog"``, ``"cauchit"``, and
         others.
     working_correlation : str or WorkingCorrelation, default="independence"
-        ``"independence"``, ``"exchangeable"``, ``"ar1"``, ``"unstructured"``, or an object. The last two use `time`.
+        ``"independence"``, ``"exchangeable"``, ``"nested"`` (subclusters by further columns of `groups`); over `time`
+        ``"ar1"``, ``"m_dependent"``, ``"toeplitz"``, ``"unstructured"``; or an object such as ``AR1(pairs="all")``,
+        ``MDependent(m=2)``, ``Fixed(matrix)`` or a `ParametricCorrelation` of one's own, all in `skdep.gee`.
     cov_type : {"robust", "naive", "df", "md", "kc", "fg", "mbn", "pan", "jackknife", "design"}, default="robust"
         Covariance of the estimates; any other can be asked for after the fit. ``"robust"`` is the sandwich, ``"naive"``
         believes the working correlation. For few clusters, with the t distribution: ``"kc"`` (Kauermann-Carroll),
@@ -66,13 +68,18 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
         Labels; the second is the success.
     scale_ : float
         Scale phi.
-    association_ : float or ndarray of shape (n_times, n_times)
-        Parameter alpha of the working correlation, or the whole matrix of an unstructured one, which is positive
-        definite on the times that occur together.
+    association_ : float, ndarray of shape (n_parameters,) or ndarray of shape (n_times, n_times)
+        Parameter alpha of the working correlation (exchangeable, AR(1)); alpha by lag (m-dependent, Toeplitz), or by
+        level from the cluster inwards (nested); or the whole matrix of an unstructured or fixed one, which is positive
+        definite on the times that occur together. Standard errors are in `skdep.inference.association_table`.
     correlation_shrinkage_ : float
         By how much the working correlation was shrunk towards independence to be positive definite; mostly 0.
+    infeasible_pairs_ : float or None
+        Of binary outcomes, the share of pairs of rows whose working correlation is outside the bounds that their means
+        set (exact up to 50 000 pairs, else of a sample of as many); None for other outcomes.
     times_ : ndarray of shape (n_times,)
-        Times that rows and columns of an unstructured working correlation belong to.
+        Distinct times, for working correlations that number them: rows and columns of an unstructured one belong to
+        them.
     n_clusters_ : int
         Number of clusters.
     n_iter_ : int

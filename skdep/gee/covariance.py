@@ -19,7 +19,13 @@ import numpy as np
 
 from skdep.gee.equations import Equations, Evaluation
 from skdep.gee.pooled import Positions
-from skdep.gee.small_sample import Numbers, orthonormal_scores, pass_over_clusters, small_sample_covariances
+from skdep.gee.small_sample import (
+    Numbers,
+    orthonormal_scores,
+    pass_over_clusters,
+    reduced_scores,
+    small_sample_covariances,
+)
 from skdep.gee.survey import design_variance
 from skdep.sandwich import finite_sample_factor
 from skdep.sandwich_corrections import CorrectionFrame, correction_frame
@@ -44,6 +50,8 @@ _CORRECTIONS = {"robust": "robust", "df": "robust", "md": "md", "kc": "kc", "jac
 # numbers.
 _CHEAP_TABLE = 3_000_000
 _LARGEST_TABLE = 1_000_000
+# Sampling units of a design beyond which scores are not corrected for their leverage.
+_MOST_REDUCED = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +153,12 @@ def _unavailable(request: CovarianceRequest) -> dict[str, str]:
     if not request.sampling:
         reasons["design"] = "it is for samples of a survey: set weight_type='sampling'"
     if request.design is not None:
-        why = "it is not defined for a survey design with strata or finite populations: use 'robust' or 'design'"
-        reasons |= dict.fromkeys(SMALL_SAMPLE_TYPES, why)
+        why = "it is not defined for a survey design with strata or finite populations: use 'robust' or 'kc'"
+        reasons |= dict.fromkeys([kind for kind in SMALL_SAMPLE_TYPES if kind != "kc"], why)
+        if len(request.design.stages) > 1:
+            reasons["kc"] = "it is not defined for a design of several stages: use 'robust'"
+        elif table_size(request.numbers.n_params) > _LARGEST_TABLE or request.numbers.n_clusters > _MOST_REDUCED:
+            reasons["kc"] = "there are many sampling units: 'robust' needs no correction"
     elif isinstance(request.positions, str):
         reasons["pan"] = request.positions
     return reasons
@@ -218,13 +230,20 @@ def _under_design(
     meat = design_variance(scores, request.row_numbers[first_rows], design)
     robust = frame.covariance(meat)
     left = float(numbers.n_clusters - numbers.n_params)
+    by_type = {"naive": _naive(frame, numbers), "robust": robust, "design": robust}
+    small_samples = {}
+    if "kc" not in unavailable:
+        reduced, table = reduced_scores(equations, at, frame.root)
+        by_type["kc"] = frame.covariance(design_variance(reduced, request.row_numbers[first_rows], design))
+        small_samples["kc"] = ClusterSmallSample(by_type["kc"], "kc", table, frame.back)
     degrees = float(design.degf + 1 - numbers.n_params)
     return GEECovariances(
-        by_type={"naive": _naive(frame, numbers), "robust": robust, "design": robust},
+        by_type=by_type,
         robust_of_columns=frame.root @ meat @ frame.root.T,
-        residual_df={"naive": left, "robust": degrees, "design": degrees},
-        degrees_of_freedom={"robust": degrees, "design": degrees},
+        residual_df={"naive": left} | {kind: degrees for kind in by_type if kind != "naive"},
+        degrees_of_freedom={kind: degrees for kind in by_type if kind != "naive"},
         unavailable=unavailable,
+        small_samples=small_samples,
         design=design.summary(),
     )
 

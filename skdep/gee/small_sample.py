@@ -23,11 +23,19 @@ from skdep.sandwich_corrections import (
     CorrectionFrame,
     cluster_products,
     correct_block,
+    corrected_scores,
     leverage_eigen,
 )
 from skdep.sandwich_degrees import LeverageTable, leverage_table
 
-__all__ = ["ClusterPass", "Numbers", "pass_over_clusters", "small_sample_covariances"]
+__all__ = [
+    "ClusterPass",
+    "Numbers",
+    "orthonormal_scores",
+    "pass_over_clusters",
+    "reduced_scores",
+    "small_sample_covariances",
+]
 
 # d of Morel, Bokossa and Neerchal, and the least that their design effect may be.
 _MBN_D = 2.0
@@ -120,6 +128,19 @@ def orthonormal_scores(
 
     found, first_rows = zip(*equations.over_white_blocks(at, scores), strict=True)
     return np.concatenate(found), np.concatenate(first_rows)
+
+
+def reduced_scores(equations: Equations, at: Evaluation, root: np.ndarray) -> tuple[np.ndarray, LeverageTable]:
+    """Return the scores (n_clusters, r) of Kauermann and Carroll in orthonormal coordinates, and the leverages."""
+
+    def scores(part: WhiteBlock) -> tuple[np.ndarray, LeverageTable]:
+        columns = part.columns[:, :-1] @ root
+        sums = part.clusters.sum(columns * part.columns[:, -1:])
+        reduced = corrected_scores(columns, sums, part.clusters)[1]
+        return reduced, leverage_table(leverage_eigen(columns, part.clusters), part.counts)
+
+    found, tables = zip(*equations.over_white_blocks(at, scores), strict=True)
+    return np.concatenate(found), LeverageTable.total(tables)
 
 
 @dataclass(frozen=True, slots=True)

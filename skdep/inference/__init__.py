@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skdep.inference.association import association_table
 from skdep.inference.bootstrap import BootstrapResult, bootstrap
 from skdep.inference.coef_table import coef_table
 from skdep.inference.compare import Comparison, compare
@@ -41,6 +42,7 @@ __all__ = [
     "VarianceComponents",
     "WaldTest",
     "WeightDiagnostics",
+    "association_table",
     "bootstrap",
     "cic_scorer",
     "coef_table",

@@ -8,13 +8,14 @@ Huber (1967), Proc. 5th Berkeley Symposium 1, 221-233; White (1980), Econometric
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from skdep._linalg import scaled_inverse
 from skdep.clusters import Clusters
 from skdep.logit.kernel import LogisticData
+from skdep.logit.leverage import reduced_covariance, why_not_reduced
 from skdep.logit.newton import NewtonResult
 from skdep.logit.rows import LogitRows
 from skdep.sandwich import (
@@ -24,6 +25,7 @@ from skdep.sandwich import (
     nearest_positive_semidefinite,
     sandwich,
 )
+from skdep.sandwich_degrees import LeverageTable
 from skdep.survey.linearised import variance_of_unit_totals
 
 __all__ = ["LogitCovariances", "logit_covariances"]
@@ -37,6 +39,8 @@ class LogitCovariances:
     loglik: float
     squares: np.ndarray  # (p,), sums of squares of the design's columns, for the certificate of `skdep.separation`
     repaired: bool  # whether negative eigenvalues of the clustered covariance were set to zero
+    unavailable: dict[str, str] = field(default_factory=dict)  # why a type is missing
+    leverages: tuple[LeverageTable, np.ndarray] | None = None  # of clusters, and the map to parameters
 
 
 def logit_covariances(data: LogisticData, fit: NewtonResult, rows: LogitRows) -> LogitCovariances:
@@ -73,7 +77,11 @@ def logit_covariances(data: LogisticData, fit: NewtonResult, rows: LogitRows) ->
         by_type["cluster"] = mended * np.outer(units, units)
     if rows.sampling:
         by_type["design"] = sandwich(bread, _design_meat(data, fit.params, final.meat, rows))
-    return LogitCovariances(by_type, final.loglik, final.squares, repaired)
+    reason = why_not_reduced(data, rows, penalised=bool(np.any(penalty)))
+    if reason is not None:
+        return LogitCovariances(by_type, final.loglik, final.squares, repaired, {"cr2": reason})
+    by_type["cr2"], table, back = reduced_covariance(data, fit.params, final.information, rows)
+    return LogitCovariances(by_type, final.loglik, final.squares, repaired, leverages=(table, back))
 
 
 def _design_meat(data: LogisticData, params: np.ndarray, row_meat: np.ndarray, rows: LogitRows) -> np.ndarray:

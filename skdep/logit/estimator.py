@@ -24,14 +24,14 @@ from skdep.exceptions import (
     WeightWarning,
 )
 from skdep.logit.covariance import LogitCovariances, logit_covariances
+from skdep.logit.inference import covariance_over_replicates, default_df, residual_df, small_samples
 from skdep.logit.kernel import LogisticData
 from skdep.logit.newton import NewtonResult, SingularInformationError, maximise
 from skdep.logit.rows import LogitRows, Metadata, logit_rows
 from skdep.sandwich import few_clusters_message
 from skdep.separation import infinite_features, no_separation_certified, separation_message
 from skdep.survey.design import LONELY_PSU
-from skdep.survey.replicate_covariance import ReplicateCovariance, check_replicates, replicate_covariance
-from skdep.survey.replicates import ReplicateWeights
+from skdep.survey.replicate_covariance import ReplicateCovariance, check_replicates
 
 __all__ = ["LogitRegressor"]
 
@@ -54,10 +54,11 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         What `sample_weight` means. A frequency counts repetitions of the row. A sampling weight is the inverse of the
         row's probability to be in the sample: estimates are by pseudo-likelihood, the scale of the weights means
         nothing, and standard errors are those of the design.
-    cov_type : {"auto", "model", "hc0", "hc1", "cluster", "design", "replicate"}, default="auto"
+    cov_type : {"auto", "model", "hc0", "hc1", "cluster", "cr2", "design", "replicate"}, default="auto"
         Covariance of the estimates: the inverse information; White's sandwich, plain or times n / (n - p); the sandwich
-        with scores added up within `groups`, times K / (K - 1) for K clusters; the linearised variance of a survey
-        whose primary units are `groups`, or the rows, drawn from `strata` of populations `fpc`; or the variance over
+        with scores added up within `groups`, times K / (K - 1) for K clusters; the same reduced in bias for few
+        clusters (Bell and McCaffrey's CR2), with a t distribution; the linearised variance of a survey whose primary
+        units are `groups`, or the rows, drawn from `strata` of populations `fpc`; or the variance over
         `replicate_weights`. ``"auto"`` is ``"replicate"`` when those are given, ``"design"`` under other sampling
         weights, ``"cluster"`` when groups are given, else ``"model"``. Two-dimensional groups are several ways of
         clustering, or under sampling weights stages of the design.
@@ -113,6 +114,8 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
        Statistical Review 51, 279-292.
     .. [3] Cameron, Gelbach and Miller (2011), Robust inference with multiway clustering, Journal of Business and
        Economic Statistics 29, 238-249.
+    .. [4] Bell and McCaffrey (2002), Bias reduction in standard errors for linear regression with multi-stage samples,
+       Survey Methodology 28, 169-181.
 
     Examples
     --------
@@ -131,7 +134,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         "C": [Interval(Real, 0, None, closed="neither")],
         "fit_intercept": ["boolean"],
         "weight_type": [StrOptions({"frequency", "sampling"})],
-        "cov_type": [StrOptions({"auto", "model", "hc0", "hc1", "cluster", "design", "replicate"})],
+        "cov_type": [StrOptions({"auto", "model", "hc0", "hc1", "cluster", "cr2", "design", "replicate"})],
         "lonely_psu": [StrOptions(set(LONELY_PSU))],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -221,7 +224,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         replicated = None
         if replicate_weights is not None:
             replicates = replicate_weights if rows.kept is None else replicate_weights[rows.kept]
-            replicated = _replicated(data, fit, replicates, notes)
+            replicated = covariance_over_replicates(data, fit, replicates, notes)
             covariances.by_type["replicate"] = replicated.covariance
         self._store(fit, basis, covariances, rows, cov_type, notes, replicated)
         self._conclude(fit, covariances, rows, rows.data, notes)
@@ -287,6 +290,8 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             return "design" if rows.sampling else "cluster" if rows.clustered else "model"
         if self.cov_type == "cluster" and not rows.clustered:
             raise ValueError("cov_type='cluster' needs the clusters: pass groups= to fit.")
+        if self.cov_type == "cr2" and not rows.clustered:
+            raise ValueError("cov_type='cr2' needs the clusters: pass groups= to fit.")
         if self.cov_type == "design" and not rows.sampling:
             raise ValueError("cov_type='design' is for survey weights: set weight_type='sampling'.")
         return self.cov_type
@@ -327,6 +332,8 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         replicated: ReplicateCovariance | None = None,
     ) -> None:
         """Set the fitted attributes, in the coordinates of the features."""
+        if cov_type not in covariances.by_type:
+            raise ValueError(f"cov_type={cov_type!r} cannot be had here: {covariances.unavailable[cov_type]}.")
         params, by_type = fit.params, covariances.by_type
         names = self._parameter_names()
         aliased = np.zeros(len(names), dtype=bool)
@@ -338,7 +345,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
                 notes.warn(collinearity_message(names, aliased), CollinearityWarning)
         n_estimable, design = len(fit.params), rows.design_summary()
         n_clusters = rows.n_clusters(cov_type)
-        if cov_type in ("cluster", "design") and n_clusters is not None:
+        if cov_type in ("cluster", "cr2", "design") and n_clusters is not None:
             message = few_clusters_message(n_clusters, n_estimable)
             if message:
                 notes.warn(message, FewClustersWarning)
@@ -362,12 +369,14 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             covariances=by_type,
             cov_type=cov_type,
             aliased=aliased,
-            degrees_of_freedom=_default_df(rows, n_estimable) | df_of_replicates,
-            residual_df={kind: _residual_df(rows, kind) - n_estimable for kind in by_type} | df_of_replicates,
+            degrees_of_freedom=default_df(rows, n_estimable) | df_of_replicates,
+            residual_df={kind: residual_df(rows, kind) - n_estimable for kind in by_type} | df_of_replicates,
             n_obs=rows.n_obs,
             n_clusters=n_clusters,
             data=rows.fingerprint(),
             design=design,
+            unavailable=covariances.unavailable,
+            small_samples=small_samples(covariances, by_type, basis),
         )
 
     def _check_separation(
@@ -433,35 +442,3 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         # not the logarithms of those: accurate for probabilities near 0 too
         eta = self._linear_predictor(X, offset)
         return np.column_stack([log_expit(-eta), log_expit(eta)])
-
-
-def _replicated(
-    data: LogisticData, fit: NewtonResult, replicates: ReplicateWeights, notes: FitNotes
-) -> ReplicateCovariance:
-    """Return the covariance over replicates, in the coordinates of the fit."""
-    columns = [np.ones(data.n_rows), data.X] if data.fit_intercept else [data.X]
-    return replicate_covariance(
-        np.column_stack(columns),
-        (data.sign > 0).astype(float),
-        replicates,
-        fit.params,
-        offset=data.offset,
-        ridge=np.diag(fit.hessian - fit.information),
-        notes=notes,
-    )
-
-
-def _default_df(rows: LogitRows, n_params: int) -> dict[str, float]:
-    """Return the default degrees of freedom by covariance type: of a design its own, less parameters but one."""
-    design = rows.design_summary()
-    return {} if design is None else {"design": float(design.degf + 1 - n_params)}
-
-
-def _residual_df(rows: LogitRows, cov_type: str) -> float:
-    """Return what degrees of freedom are counted from: clusters, a design's units less strata and one, or rows."""
-    design = rows.design_summary()
-    if cov_type == "design" and design is not None:
-        return float(design.degf + 1)
-    if cov_type == "cluster":
-        return float(rows.n_clusters(cov_type) or rows.n_rows)
-    return rows.n_obs

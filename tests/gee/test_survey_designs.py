@@ -14,6 +14,7 @@ from sklearn import config_context
 
 import skdep.gee.rows
 from skdep import GEEClassifier, GEERegressor, LogitRegressor
+from skdep.datasets import load_api
 from skdep.exceptions import WeightWarning
 from skdep.inference import coef_table
 
@@ -239,12 +240,41 @@ def test_collinear_features_under_a_design():
 
 def test_small_sample_types_are_not_those_of_a_design():
     data = survey()
-    for kind in SMALL_SAMPLE_TYPES:
+    for kind in set(SMALL_SAMPLE_TYPES) - {"kc"}:
         with pytest.raises(ValueError, match=f"cov_type='{kind}' cannot be had here: it is not defined for a survey"):
             fit(GEEClassifier(cov_type=kind), data)
-        with pytest.raises(ValueError, match=f"'{kind}', it is not defined for a survey.*use 'robust' or 'design'"):
+        with pytest.raises(ValueError, match=f"'{kind}', it is not defined for a survey.*use 'robust' or 'kc'"):
             coef_table(fit(GEEClassifier(), data), cov_type=kind)
-    assert set(fit(GEEClassifier(), data)._inference.covariances) == {"naive", "robust", "design"}
+    assert set(fit(GEEClassifier(), data)._inference.covariances) == {"naive", "robust", "design", "kc"}
+
+
+def test_reduced_bias_is_that_of_survey():
+    """The published figures of R's survey 4.5, CR2 with Bell and McCaffrey's degrees of freedom."""
+    api = load_api("clus1")
+    school = api.frame
+    X = school[["api99"]].assign(high=school["stype"] == "H", middle=school["stype"] == "M").astype(float)
+    design = {"sample_weight": api.sample_weight, "groups": api.groups, "fpc": api.fpc}
+    table = coef_table(GEERegressor().fit(X, api.target, **design), cov_type="kc", df="satterthwaite")
+    np.testing.assert_allclose(table["std_error"], [18.02030, 0.02734, 5.43114, 6.07011], rtol=2e-4)
+    np.testing.assert_allclose(table["df"], [6.308131, 7.061340, 5.304156, 8.979698], rtol=1e-6)
+
+
+def test_reduced_bias_of_logistic_regression():
+    api = load_api("clus1")
+    y = api.frame["sch.wide"] == "Yes"
+    designs = [
+        ({"groups": api.groups}, "frequency"),
+        ({"groups": api.groups, "sample_weight": api.sample_weight, "fpc": api.fpc}, "sampling"),
+    ]
+    for design, weight_type in designs:
+        gee = GEEClassifier(tol=1e-12).fit(api.data, y, **design)
+        logit = LogitRegressor(weight_type=weight_type, cov_type="cr2", tol=1e-12).fit(api.data, y, **design)
+        for df in (None, "satterthwaite"):
+            np.testing.assert_allclose(coef_table(logit, df=df), coef_table(gee, cov_type="kc", df=df), rtol=1e-7)
+    with pytest.raises(ValueError, match="needs the clusters"):
+        LogitRegressor(cov_type="cr2").fit(api.data, y)
+    with pytest.raises(ValueError, match="not defined for penalised"):
+        LogitRegressor("l2", cov_type="cr2").fit(api.data, y, groups=api.groups)
 
 
 def test_frequencies_have_no_design():
