@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import coverage, dropout_simulation, quadrature_bias, small_sample_coverage
+from benchmarks import coverage, dropout_simulation, quadrature_bias, small_sample_coverage, weight_test_size
 from benchmarks.__main__ import main
 from benchmarks.bayes_data import flat, survey
 from benchmarks.cases import CASES
@@ -314,3 +314,16 @@ def test_coverage_with_few_clusters():
 def test_small_sample_coverage_prints_a_table(capsys):
     small_sample_coverage.main(["--quick", "--clusters", "10"])
     assert "Coverage with few clusters" in capsys.readouterr().out
+
+
+def test_tests_of_weights_reject_where_weights_are_informative():
+    shares = {}
+    for design in ("strata", "30 clusters"):
+        for strength in (0.0, 0.5):
+            row = weight_test_size.rejections(design, "linear", strength, n_replicates=20, seed=1)
+            assert row == weight_test_size.rejections(design, "linear", strength, n_replicates=20, seed=1)
+            shares[design, strength] = row["hausman-pfeffermann"]
+        assert shares[design, 0.0] <= 0.2
+    assert shares["strata", 0.5] == 1.0
+    assert shares["30 clusters", 0.5] > shares["30 clusters", 0.0]
+    assert set(weight_test_size.draw("strata", "logistic", 0.0, np.random.default_rng(0)).y) == {0.0, 1.0}

@@ -231,7 +231,10 @@ def _covariances(data: _ChunkedData, fit: Any, rows: _Rows, scan: DataScan) -> L
         meat = clustered
         by_type["cluster"] = finite_sample_factor(scan.whole.n_clusters) * sandwich(bread, meat)
     if rows.sampling:
-        by_type["design"] = finite_sample_factor(scan.whole.n_units) * sandwich(bread, meat)
+        # penalised scores do not add up to zero
+        total = data.summary(fit.params).score
+        centred = meat - np.outer(total, total) / scan.whole.n_units
+        by_type["design"] = finite_sample_factor(scan.whole.n_units) * sandwich(bread, centred)
     return LogitCovariances(
         by_type, float(final.loglik), final.squares, False, {"cr2": "it is not computed over chunks: use 'cluster'"}
     )

@@ -76,7 +76,8 @@ def logit_covariances(data: LogisticData, fit: NewtonResult, rows: LogitRows) ->
         mended, repaired = nearest_positive_semidefinite(clustered / np.outer(units, units))
         by_type["cluster"] = mended * np.outer(units, units)
     if rows.sampling:
-        by_type["design"] = sandwich(bread, _design_meat(data, fit.params, final.meat, rows))
+        score = data.summary(fit.params).score
+        by_type["design"] = sandwich(bread, _design_meat(data, fit.params, final.meat, score, rows))
     reason = why_not_reduced(data, rows, penalised=bool(np.any(penalty)))
     if reason is not None:
         return LogitCovariances(by_type, final.loglik, final.squares, repaired, {"cr2": reason})
@@ -84,16 +85,20 @@ def logit_covariances(data: LogisticData, fit: NewtonResult, rows: LogitRows) ->
     return LogitCovariances(by_type, final.loglik, final.squares, repaired, leverages=(table, back))
 
 
-def _design_meat(data: LogisticData, params: np.ndarray, row_meat: np.ndarray, rows: LogitRows) -> np.ndarray:
+def _design_meat(
+    data: LogisticData, params: np.ndarray, row_meat: np.ndarray, score: np.ndarray, rows: LogitRows
+) -> np.ndarray:
     """Return the linearised variance of the total score.
 
     Units without a row of positive weight (outside the domain of interest) count as units, with a score of zero.
     """
-    if rows.design is None and not rows.factors:
-        return row_meat * finite_sample_factor(rows.n_units)
     if rows.design is None:
-        sums = score_sums(data, params, cluster_intersections(rows.factors[:1])[(0,)])
-        return finite_sample_factor(rows.n_units) * np.dot(sums.T, sums)
+        meat, total = row_meat, score
+        if rows.factors:
+            sums = score_sums(data, params, cluster_intersections(rows.factors[:1])[(0,)])
+            meat, total = np.dot(sums.T, sums), sums.sum(axis=0)
+        # penalised scores do not add up to zero
+        return finite_sample_factor(rows.n_units) * (meat - np.outer(total, total) / rows.n_units)
     last = rows.design.stages[-1]
     unit = last.unit if rows.kept is None else last.unit[rows.kept]
     present, codes = np.unique(unit, return_inverse=True)

@@ -15,6 +15,7 @@ from skdep.plotting.qq import QQDisplay
 from skdep.plotting.residuals import ResidualsDisplay
 from skdep.plotting.traces import TraceDisplay
 from skdep.plotting.updating import UpdatingDisplay
+from skdep.plotting.weights import WeightsDisplay
 from skdep.plotting.working_correlation import WorkingCorrelationDisplay
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "ResidualsDisplay",
     "TraceDisplay",
     "UpdatingDisplay",
+    "WeightsDisplay",
     "WorkingCorrelationDisplay",
 ]

@@ -22,6 +22,7 @@ from skdep.plotting import (
     ResidualsDisplay,
     TraceDisplay,
     UpdatingDisplay,
+    WeightsDisplay,
     WorkingCorrelationDisplay,
 )
 
@@ -59,6 +60,10 @@ DOCUMENTED = [
         (lambda data, model: TraceDisplay.from_estimator(model), "TraceDisplay.from_estimator"),
         (lambda data, model: PosteriorDisplay.from_estimator(model), "PosteriorDisplay.from_estimator"),
         (lambda data, model: UpdatingDisplay.from_estimator(model), "UpdatingDisplay.from_estimator"),
+        (
+            lambda data, model: WeightsDisplay.from_estimator(model, *data, sample_weight=[1, 2, 1, 2, 3, 1]),
+            "WeightsDisplay.from_estimator",
+        ),
         (lambda data, model: ResidualsDisplay(fitted=data[1], residuals=data[1]).plot(), "ResidualsDisplay.plot"),
         (
             lambda data, model: BinnedResidualsDisplay.from_estimator(model, *data),
@@ -113,6 +118,8 @@ def test_attributes_are_those_that_are_documented(cls, schools):
     rows = {} if cls is CaterpillarDisplay else {"X": schools.X, "y": schools.y, "groups": schools.groups}
     if cls is FittedLinesDisplay:
         rows["feature"] = "age"
+    if cls is WeightsDisplay:
+        rows |= {"sample_weight": 1.0 + schools.X["age"], "trim": ()}
     model = schools.model
     if cls in OF_POSTERIORS:
         model, rows = BayesLogit(n_draws=400, random_state=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]), {}

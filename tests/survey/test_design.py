@@ -64,6 +64,16 @@ def test_one_stratum_is_no_stratum():
     assert_allclose(fit(groups=psu, strata=np.zeros(N)).covariance_, fit(groups=psu).covariance_, rtol=1e-12)
 
 
+def test_one_stratum_is_no_stratum_for_penalised_estimates_either():
+    def covariance(**design):
+        model = LogitRegressor("l2", C=0.05, weight_type="sampling", tol=1e-12)
+        return model.fit(X, Y, sample_weight=WEIGHT, **design).covariance_
+
+    one = np.zeros(N)
+    assert_allclose(covariance(groups=psu), covariance(groups=psu, strata=one), rtol=1e-8)
+    assert_allclose(covariance(), covariance(strata=one), rtol=1e-8)
+
+
 def test_a_stage_without_population_adds_nothing():
     stages = np.column_stack([psu, ssu])
     alone = fit(groups=stages, strata=stratum, fpc=np.full(N, 20.0))
