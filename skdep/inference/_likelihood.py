@@ -228,6 +228,11 @@ def check_same_data(fits: list[LikelihoodFit]) -> None:
     for other in fits[1:]:
         if first.binary != other.binary:
             raise ValueError(f"{first.kind} and {other.kind} are models of different kinds of outcomes.")
+        if first.data is None or other.data is None:
+            raise ValueError(
+                "Fits to chunks do not keep what tells fits of the same data from others: fit with `fit`, or use "
+                "wald_test."
+            )
         if not first.data.same_rows(other.data) or abs(first.n_obs - other.n_obs) > 1e-9 * first.n_obs:
             raise ValueError(
                 f"The fits are of different data: {first.n_obs:g} and {other.n_obs:g} observations, with outcomes of "

@@ -202,6 +202,8 @@ def _check_baseline(inner: Any, reference: Any) -> None:
             "must be the same, or variances do not correspond."
         )
     ours, theirs = inner._inference, reference._inference
+    if ours.data is None or theirs.data is None:
+        raise ValueError("Fits to chunks do not keep what tells fits of the same data from others: fit with `fit`.")
     if not ours.data.same_rows(theirs.data):
         raise ValueError("baseline was fitted to other data: fit both to the same rows, outcomes and weights.")
     missing = [name for name in theirs.names if name not in ours.names]

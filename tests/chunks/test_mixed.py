@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skdep import MixedLinear
 from skdep.distributed import ArrayChunks, fit_chunks
 from skdep.exceptions import CollinearityWarning
-from skdep.inference import coef_table, icc
+from skdep.inference import coef_table, compare, icc, lrt, variance_components
 
 RNG = np.random.default_rng(2)
 N = 600
@@ -73,6 +73,16 @@ def test_small_sample_inference_needs_no_rows():
     for df in ("satterthwaite", "kenward-roger"):
         assert_allclose(coef_table(parts, df=df), coef_table(whole, df=df), rtol=1e-6)
     assert_allclose(icc(parts).to_frame().select_dtypes(float), icc(whole).to_frame().select_dtypes(float), rtol=1e-8)
+
+
+def test_fits_to_chunks_are_not_compared():
+    chunks = ArrayChunks(X, Y, groups=GROUPS, rows=70)
+    small, large = fit_chunks(MixedLinear(method="ml"), chunks), fit_chunks(MixedLinear([0], method="ml"), chunks)
+    for function in (lrt, compare):
+        with pytest.raises(ValueError, match="Fits to chunks"):
+            function(small, large)
+    with pytest.raises(ValueError, match="Fits to chunks"):
+        variance_components(large, baseline=fit_chunks(MixedLinear([0], method="ml"), chunks))
 
 
 def test_collinear_features():
