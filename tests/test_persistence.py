@@ -19,7 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skdep
-from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear, MixedLogit
+from skdep import BayesLogit, GEEClassifier, GEERegressor, LogitRegressor, MixedLinear, MixedLogit
+from skdep.bayes import HalfNormal, Normal
 from skdep.inference import coef_table
 
 ESTIMATORS = [
@@ -28,7 +29,10 @@ ESTIMATORS = [
     GEEClassifier(),
     MixedLinear([0]),
     MixedLogit([0], n_quadrature=3),
+    BayesLogit({0: Normal(0, 1), "sd": HalfNormal(1)}, n_draws=50, random_state=0, method="pairs"),
 ]
+
+pytestmark = pytest.mark.filterwarnings("ignore:Chains disagree|Only .* effective draws")
 
 estimators = pytest.mark.parametrize("est", ESTIMATORS, ids=lambda est: type(est).__name__)
 
@@ -50,7 +54,8 @@ def warned(load):
 
 def assert_same_fit(again, est, X):
     assert_array_equal(again.predict(X), est.predict(X))
-    assert coef_table(again).equals(coef_table(est))
+    tables = [fit.posterior_table() if hasattr(fit, "draws_") else coef_table(fit) for fit in (again, est)]
+    assert tables[0].equals(tables[1])
     assert str(again.summary()) == str(est.summary())
     assert vars(again).keys() == vars(est).keys()
 

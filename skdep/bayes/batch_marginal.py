@@ -10,11 +10,11 @@ import numpy as np
 from scipy.special import gammaln
 
 from skdep._threads import threads_over_blocks
+from skdep.bayes.linearised import Linearised, root_of
 from skdep.glmm.modes import LevelData, solve_factored, solve_upper
 from skdep.glmm.nodes import hermite_rule
 from skdep.glmm.rows import GlmmRows
 from skdep.glmm.sorted_levels import RunSums
-from skdep.mixed.small_matrices import lower_factor
 
 __all__ = ["BatchMarginal"]
 
@@ -37,11 +37,13 @@ class BatchMarginal:
     n_nodes : int
         Quadrature nodes per dimension.
     modes : ndarray of shape (q, n_levels)
-        Modes of the spherical effects to start from.
+        Modes of the spherical effects to start from, where nothing is known of them.
+    near : Linearised or None, default=None
+        The model made linear near the parameters: where its modes are is a better start.
     """
 
-    def __init__(self, rows: GlmmRows, n_nodes: int, modes: np.ndarray):
-        self.rows, self.data, self.modes = rows, LevelData(rows), modes
+    def __init__(self, rows: GlmmRows, n_nodes: int, modes: np.ndarray, near: Linearised | None = None):
+        self.rows, self.data, self.modes, self.near = rows, LevelData(rows), modes, near
         self.rule = hermite_rule(n_nodes, self.data.q)
 
     def log_likelihood(self, beta: np.ndarray, factors: np.ndarray) -> np.ndarray:
@@ -82,7 +84,7 @@ class BatchMarginal:
     def _draw_block(self, beta: np.ndarray, T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return effects b (q, n_levels, D) of one batch."""
         fixed, add_up = self._fixed(beta), self.data.levels.adder(slice(0, self.data.levels.n_levels))
-        mode, root = self._find_modes(fixed, T, add_up)
+        mode, root = self._find_modes(fixed, T, add_up, beta)
         shape, q = mode.shape[1:], self.data.q
         log_t = sum(np.log(root[a, a]) for a in range(q)) + gammaln(0.5 * (_EFFECT_DF + q)) - gammaln(0.5 * _EFFECT_DF)
         log_t = log_t - 0.5 * q * np.log(0.5 * _EFFECT_DF)  # both densities over (2 pi)^(-q/2)
@@ -113,7 +115,7 @@ class BatchMarginal:
         data, rows, fixed = self.data, self.rows, self._fixed(beta)
         # a sum of its own for each thread: it holds its weights
         add_up = data.levels.adder(slice(0, data.levels.n_levels))
-        u, root = self._find_modes(fixed, T, add_up)
+        u, root = self._find_modes(fixed, T, add_up, beta)
         q = data.q
         log_det = sum(np.log(root[a, a]) for a in range(q))
         logs = []
@@ -152,23 +154,28 @@ class BatchMarginal:
             result += b[a] * self.data.outcome_sums[a, :, None] - 0.5 * u[a] ** 2
         return result
 
-    def _find_modes(self, fixed: np.ndarray, T: np.ndarray, add_up: RunSums) -> tuple[np.ndarray, np.ndarray]:
+    def _find_modes(
+        self, fixed: np.ndarray, T: np.ndarray, add_up: RunSums, beta: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return about the modes (q, n_levels, D), and the factor of minus the second derivative there."""
         data, q = self.data, self.data.q
-        u = np.repeat(self.modes[:, :, None], fixed.shape[1], axis=2)
+        u = self._start(T) if beta is None or self.near is None else self.near.modes(beta, T)
+        guard = _Guard(u)
         for _ in range(_MOST_STEPS):
             _, mean, variance = self.rows.family.derivatives(self._predictor(fixed, self._effects(T, u)), 2)
             e = np.array([data.outcome_sums[a, :, None] - add_up(data.weighted[a], mean) for a in range(q)])
             gradient = np.array([sum(T[c, a] * e[c] for c in range(a, q)) for a in range(q)]) - u
             root = self._root(T, variance, add_up)
-            step = solve_factored(root, gradient)
-            squared = np.einsum("a...,a...->...", gradient, step)
+            newton = solve_factored(root, gradient)
+            squared = np.einsum("a...,a...->...", gradient, newton)
             largest = float(squared.max(initial=0.0))
-            # long steps are cut: psi is concave, and what is far off is so only at the first step or two
-            u += step if largest < 1.0 else step / np.maximum(np.sqrt(squared), 1.0)
             if largest <= _CLOSE**2:
-                break
+                return u + newton, root
+            u = u + guard.step(newton, squared, gradient, largest)
         return u, root
+
+    def _start(self, T: np.ndarray) -> np.ndarray:
+        return np.repeat(self.modes[:, :, None], T.shape[-1], axis=2)
 
     def _root(self, T: np.ndarray, variance: np.ndarray, add_up: RunSums) -> np.ndarray:
         """Return the Cholesky factors of I + T'AT (q, q, n_levels, D)."""
@@ -176,9 +183,43 @@ class BatchMarginal:
         A = np.empty((q, q, data.levels.n_levels, variance.shape[1]))
         for (a, c), weights in zip(data.pairs, data.products, strict=True):
             A[a, c] = A[c, a] = add_up(weights, variance)
-        if q == 1:
-            return np.sqrt(T * T * A + 1.0)
-        half = np.einsum("acd,abld->cbld", T, A)
-        inner = np.einsum("cbld,bed->celd", half, T)
-        inner[np.arange(q), np.arange(q)] += 1.0
-        return lower_factor(inner.reshape(q, q, -1)).reshape(inner.shape)
+        return root_of(T, A)
+
+
+class _Guard:
+    """Keeps long Newton steps from going too far, and back and forth.
+
+    Parameters
+    ----------
+    u : ndarray of shape (q, n_levels, D)
+        Where steps begin.
+    """
+
+    def __init__(self, u: np.ndarray):
+        self._last, self._rise = np.zeros_like(u), np.zeros(u.shape[1:])
+        self._longest = np.full(u.shape[1:], np.inf)
+
+    def step(self, newton: np.ndarray, squared: np.ndarray, gradient: np.ndarray, largest: float) -> np.ndarray:
+        """Return the steps to take in place of Newton's, whose squared decrements are given, and the largest of them.
+
+        A step is no longer than a standard deviation. psi is concave: a slope against the last step, half as steep as
+        that along it was, says that it went too far. A straight line between the two slopes then says about where it
+        should have ended, and no later step is longer than half of it.
+        """
+        if largest < 1.0:
+            self._rise.fill(0.0)
+            self._last = newton
+            return newton
+        length = 1.0 / np.maximum(np.sqrt(squared), 1.0)
+        length = np.minimum(length, self._longest / np.maximum(_norm(newton), np.finfo(float).tiny))
+        slope = np.einsum("a...,a...->...", gradient, self._last)
+        too_far = (slope < -0.5 * self._rise) & (self._rise > 0.0)
+        share = np.clip(self._rise / np.where(too_far, self._rise - slope, 1.0), 0.1, 0.9)
+        step = np.where(too_far, (share - 1.0) * self._last, length * newton)
+        self._longest = np.where(too_far, 0.5 * _norm(self._last), self._longest)
+        self._last, self._rise = step, np.einsum("a...,a...->...", gradient, step)
+        return step
+
+
+def _norm(u: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("a...,a...->...", u, u))

@@ -1,13 +1,15 @@
-"""Levels of a factor whose rows are the same contribute the same to the likelihood: one stands for all, counted."""
+"""Some levels of a factor; levels whose rows are the same contribute the same to the likelihood, so one is enough."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from skdep.glmm.equal_rows import mixed_keys
 from skdep.glmm.rows import GlmmRows, RowTerm
 
-__all__ = ["distinct_levels"]
+__all__ = ["distinct_levels", "pick_levels"]
 
 # Share of distinct levels above which counting does not pay.
 _MOST_DISTINCT = 0.7
@@ -43,14 +45,31 @@ def distinct_levels(rows: GlmmRows) -> tuple[GlmmRows, np.ndarray] | None:
     stands_for = _verified(columns, order, starts, sizes, first, stands_for)
     kept = np.unique(stands_for)
     counts = np.bincount(stands_for, minlength=term.n_levels)[kept].astype(np.float64)
-    chosen = np.isin(term.codes, kept)
-    codes = np.searchsorted(kept, term.codes[chosen])
-    fewer = RowTerm(codes, len(kept), np.ascontiguousarray(term.columns[:, chosen]), term.to_user)
-    offset = None if rows.offset is None else rows.offset[chosen]
     weights = counts if rows.level_weights is None else counts * rows.level_weights[kept]
-    return (
-        GlmmRows(rows.fixed[chosen], rows.outcome[chosen], rows.weight[chosen], offset, (fewer,), rows.family, weights),
-        kept,
+    return replace(pick_levels(rows, kept), level_weights=weights), kept
+
+
+def pick_levels(rows: GlmmRows, levels: np.ndarray) -> GlmmRows:
+    """Return the rows of some levels of the only factor, in their order.
+
+    Parameters
+    ----------
+    rows : GlmmRows
+        The rows.
+    levels : ndarray of int
+        Numbers of the levels, increasing.
+    """
+    (term,) = rows.terms
+    kept = np.isin(term.codes, levels)
+    columns = np.ascontiguousarray(term.columns[:, kept])
+    return replace(
+        rows,
+        fixed=rows.fixed[kept],
+        outcome=rows.outcome[kept],
+        weight=rows.weight[kept],
+        offset=None if rows.offset is None else rows.offset[kept],
+        terms=(RowTerm(np.searchsorted(levels, term.codes[kept]), len(levels), columns, term.to_user),),
+        level_weights=None if rows.level_weights is None else rows.level_weights[levels],
     )
 
 

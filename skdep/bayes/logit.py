@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.metadata_routing import UNUSED
 
 from skdep._compat import Interval, StrOptions, fit_context
 from skdep._outcome import encode_binary
 from skdep._validation import check_offset, check_rows, check_weights
 from skdep.base import FitNotes
 from skdep.bayes.checks import check_draws
-from skdep.bayes.datatree import to_datatree
-from skdep.bayes.decisions import bayes_decision
-from skdep.bayes.loo import LeaveOneOut
-from skdep.bayes.loo_of_fit import loo_of_fit
 from skdep.bayes.posterior import Posterior, sample_posterior
-from skdep.bayes.predictive import Predictor
+from skdep.bayes.posterior_table import posterior_inference
+from skdep.bayes.predictions import PosteriorPredictions
 from skdep.bayes.prior_density import PriorSpec
 from skdep.bayes.prior_spec import resolve_priors
+from skdep.bayes.reports import PosteriorReports
+from skdep.bayes.run_progress import RunProgress
 from skdep.bayes.updating import begin_updates, update
 from skdep.bayes.updating_batch import encode_labels
 from skdep.bayes.working import bayes_rows, centres_and_scales
 from skdep.glmm.rows import GlmmRows
-from skdep.mixed.base import MixedEstimator, kept_rows, least_features
+from skdep.mixed.base import kept_rows, least_features
 
 __all__ = ["BayesLogit"]
 
 
-class BayesLogit(ClassifierMixin, MixedEstimator):
+class BayesLogit(PosteriorReports, PosteriorPredictions):
     """Bayesian logistic regression, flat or multilevel; a scikit-learn binary classifier.
+
+    The log odds of the second class are X beta + Z b, with a prior on beta, normal effects b of the levels of grouping
+    factors, and priors on their standard deviations and correlations. The fit is a sample of the posterior.
 
     Parameters
     ----------
     prior : None, prior object, or dict, default=None
         Priors of the parameters: one object for all slopes, or a dict by name of the feature, ``"Intercept"``,
         ``"coef"`` for all other slopes, ``"sd"`` and ``"correlation"`` for random effects. What is not named has a
-        weakly informative default, see `skdep.bayes.prior_spec`.
+        weakly informative default, see `skdep.bayes.prior_spec` and `prior_summary`.
     random_slopes : None, list of str or int, or dict, default=None
         Features whose slopes vary between levels: by name or number, for every factor; or a dict from factor name to
         such a list.
@@ -68,6 +67,8 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
         rows; or draws, with the counted rows to move them where need be. See `skdep.bayes.updating`.
     forgetting : float, default=1.0
         Factor in (0, 1] that the evidence of earlier batches is discounted by at each `partial_fit`.
+    verbose : int, default=0
+        Whether to report the progress of long runs on standard error.
 
     Attributes
     ----------
@@ -83,7 +84,16 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
     covariance_ : ndarray
         Posterior covariance of ``[intercept, *coef]``.
     random_covariance_ : dict of str to ndarray of shape (q, q)
-        Posterior mean of the covariance matrix of the random effects, by factor.
+        Posterior mean of the covariance matrix of the random effects, by factor: intercept first, then
+        `random_slopes` in their order.
+    random_effects_ : dict of str to ndarray of shape (n_levels, q)
+        Posterior means of the random effects, rows as ``levels_[factor]``; drawn when first asked for.
+    random_effects_sd_ : dict of str to ndarray of shape (n_levels, q)
+        Their posterior standard deviations.
+    random_names_ : dict of str to tuple of str
+        Names of the effects.
+    levels_ : dict of str to ndarray of shape (n_levels,)
+        Labels of the levels.
     log_evidence_ : float
         Logarithm of the marginal likelihood of the data; NaN where the sampler does not give it. After updates it is
         that of all batches; that of the last one alone, given those before, is ``diagnostics_["log_evidence_batch"]``.
@@ -93,8 +103,6 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
         Batches so far: `fit` is the first, each `partial_fit` adds one.
     history_ : UpdateHistory
         Means, standard deviations and quantiles of the posterior after each batch; ``.to_frame()``.
-    levels_, random_names_ : dict
-        Labels of the levels, and names of the effects, by factor.
     converged_ : bool
         Whether all checks were passed.
     n_iter_ : int
@@ -108,6 +116,23 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
     --------
     MixedLogit : Maximum likelihood for the same models.
     LogitRegressor : Maximum likelihood without random effects.
+    skdep.plotting.PosteriorDisplay : Posterior densities against their priors.
+    skdep.bayes.bayes_decision : Decisions under a loss.
+
+    Notes
+    -----
+    Without random effects, or with up to three a level of one factor (integrated by adaptive quadrature), parameters
+    are drawn from a heavy-tailed distribution matched to the posterior, in pairs mirrored at its centre, and accepted
+    or rejected by independence chains [1]_. Other models are sampled, together with their random effects, by the
+    no-U-turn sampler [2]_ of nutpie. Every fit checks itself by R-hat, effective draws [3]_ and the tail of the
+    importance weights, and warns where draws should not be trusted.
+
+    References
+    ----------
+    .. [1] Tierney (1994), Markov chains for exploring posterior distributions, Annals of Statistics 22, 1701-1762.
+    .. [2] Hoffman and Gelman (2014), The No-U-Turn sampler, Journal of Machine Learning Research 15, 1593-1623.
+    .. [3] Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Rank-normalization, folding, and localization: an
+       improved R-hat for assessing convergence of MCMC, Bayesian Analysis 16, 667-718.
 
     Examples
     --------
@@ -117,6 +142,11 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
     >>> model = BayesLogit(random_state=0).fit(ohio.data, ohio.target)
     >>> model.coef_.round(2)
     array([[-0.11,  0.27]])
+    >>> model.posterior_table()[["mean", "sd", "rhat"]].round(1)
+               mean   sd  rhat
+    Intercept  -1.9  0.1   1.0
+    age        -0.1  0.1   1.0
+    smoke       0.3  0.1   1.0
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -132,7 +162,9 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
         "n_jobs": [None, Integral],
         "updating": [StrOptions({"exact", "gaussian", "draws"})],
         "forgetting": [Interval(Real, 0, 1, closed="right")],
+        "verbose": ["verbose"],
     }
+    __metadata_request__fit: ClassVar[dict[str, Any]] = {"group_weight": UNUSED}
     __metadata_request__partial_fit: ClassVar[dict[str, bool]] = {
         "groups": True,
         "sample_weight": True,
@@ -156,6 +188,7 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
         n_jobs=None,
         updating="exact",
         forgetting=1.0,
+        verbose=0,
     ):
         self.prior = prior
         self.random_slopes = random_slopes
@@ -169,11 +202,7 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
         self.n_jobs = n_jobs
         self.updating = updating
         self.forgetting = forgetting
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
+        self.verbose = verbose
 
     @fit_context
     def fit(self, X, y, *, groups=None, sample_weight=None, offset=None):
@@ -203,7 +232,7 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
             If the input is malformed, or a prior does not fit the model.
         """
         self._fit_first(X, y, groups, sample_weight, offset)
-        return self
+        return self._described()
 
     @fit_context
     def partial_fit(self, X, y, classes=None, *, groups=None, sample_weight=None, offset=None):
@@ -243,14 +272,14 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
             update(self, X, y, classes, groups=groups, sample_weight=sample_weight, offset=offset)
         else:
             self._fit_first(X, y, groups, sample_weight, offset, classes)
-        return self
+        return self._described()
 
     def _fit_first(self, X: Any, y: Any, groups: Any, sample_weight: Any, offset: Any, classes: Any = None) -> None:
         """Sample the posterior of a first batch."""
         notes = FitNotes()
         X, y = check_rows(self, X, y, ensure_min_features=least_features(self, groups))
         offset, weights = check_offset(offset, len(X)), check_weights(sample_weight, len(X))
-        self.classes_, success = encode_binary(y, weights) if classes is None else encode_labels(y, classes)
+        self.classes_, success = _encoded(y, weights) if classes is None else encode_labels(y, classes)
         terms = [] if groups is None else self._terms(groups, len(X))
         kept = kept_rows(len(X), weights)
         if kept is not None:
@@ -281,19 +310,39 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         return np.random.default_rng([seed, *numbers] if numbers else seed)
 
-    def _run(self, rows: GlmmRows, prior: PriorSpec, rng: np.random.Generator) -> Posterior:
-        """Sample the posterior of rows."""
-        return sample_posterior(
-            rows, prior, method=self.method, n_draws=self.n_draws, n_chains=self.n_chains, rng=rng, n_jobs=self.n_jobs
+    def _run(
+        self, rows: GlmmRows, prior: PriorSpec, rng: np.random.Generator, start: np.ndarray | None = None
+    ) -> Posterior:
+        """Sample the posterior of rows, the search for its mode beginning at `start`."""
+        progress = RunProgress("Sampling") if self.verbose else None
+        found = sample_posterior(
+            rows,
+            prior,
+            method=self.method,
+            n_draws=self.n_draws,
+            n_chains=self.n_chains,
+            rng=rng,
+            n_jobs=self.n_jobs,
+            start=start,
+            progress=progress,
         )
+        if progress is not None:
+            progress.end()
+        return found
 
     def _set_posterior(self, posterior: Posterior, order: list[str], notes: FitNotes, rng: np.random.Generator) -> None:
         """Store a posterior, and check it."""
         self._posterior = posterior
-        self._effects_seed = int(rng.integers(2**31))
+        self._effects_seed, self._kept_effects = int(rng.integers(2**31)), None
         self._store(posterior, order)
         self.diagnostics_, self.converged_ = check_draws(posterior, self._prior, notes)
         self.n_iter_ = self.n_draws
+        self._notes = notes
+
+    def _described(self) -> BayesLogit:
+        """Store what inference and the summary need, once all is known of the fit."""
+        self._inference = posterior_inference(self, self._notes)
+        return self
 
     def _store(self, posterior: Posterior, order: list[str]) -> None:
         """Set the fitted attributes in the user's units."""
@@ -301,8 +350,8 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
         k, split = layout.n_coefficients, int(self.fit_intercept)
         params = self._prior.working_coefficients(posterior.points) @ layout.to_user.T
         self.draws_ = {
-            "intercept": params[..., 0] if split else np.zeros(params.shape[:2]),
-            "coef": params[..., split:],
+            "intercept": params[..., 0].copy() if split else np.zeros(params.shape[:2]),
+            "coef": params[..., split:].copy(),
         }
         by_name = {effects.name: effects.covariance(posterior.points) for effects in layout.random}
         for name in order:
@@ -315,274 +364,14 @@ class BayesLogit(ClassifierMixin, MixedEstimator):
         self.random_covariance_ = {name: by_name[name].mean(axis=(0, 1)) for name in order}
         self.log_evidence_ = posterior.log_evidence
 
-    def _predictor(self, *, with_effects: bool) -> Predictor:
-        """Return what computes predictions from draws."""
-        layout = self._prior.layout
-        points = self._posterior.points.reshape(-1, layout.n_points)
-        params = np.column_stack([self.draws_["intercept"].ravel(), self.draws_["coef"].reshape(len(points), -1)])
-        covariances = {term.name: term.covariance(points) for term in layout.random}
-        effects = self._effect_draws() if with_effects else {}
-        return Predictor(params, covariances, effects, self._random_columns)
 
-    def _effect_draws(self) -> dict[str, np.ndarray]:
-        """Return draws of the random effects (S, n_levels, q) by factor, in the user's columns.
-
-        They are made when they are first asked for, always the same.
-        """
-        layout, posterior = self._prior.layout, self._posterior
-        if posterior.effects is None:
-            points = posterior.points.reshape(-1, layout.n_points)
-            drawn = [posterior.target.draw_effects(points, np.random.default_rng(self._effects_seed))]
-            posterior = self._posterior = replace(posterior, effects=drawn)
-        assert posterior.effects is not None
-        return {
-            term.name: part.reshape(-1, *part.shape[-2:]) @ term.to_user.T
-            for term, part in zip(layout.random, posterior.effects, strict=True)
-        }
-
-    def _rows_to_predict(self, X: Any, groups: Any, offset: Any) -> tuple[np.ndarray, Any, Any]:
-        """Validate new rows: features, offset, level numbers by factor (None without groups, or without factors)."""
-        n_rows = len(self._linear_predictor(X, offset))
-        X = np.asarray(X, dtype=np.float64).reshape(n_rows, self.n_features_in_)
-        codes = None if groups is None or not self.levels_ else self._known_levels(groups, n_rows)
-        return X, check_offset(offset, n_rows), codes
-
-    def _moments(self, X: Any, groups: Any, offset: Any) -> tuple[np.ndarray, np.ndarray]:
-        X, offset, codes = self._rows_to_predict(X, groups, offset)
-        predictor = self._predictor(with_effects=codes is not None).thinned(len(X))
-        return predictor.moments(X, offset, codes)
-
-    def predict_proba(self, X, *, groups=None, offset=None, return_std=False):
-        """Return posterior predictive probabilities of the classes.
-
-        They are means over the draws, and over the random effects of levels that are not known.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors as in `fit`: predictions for known levels are conditional on what is known
-            of their effects.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-        return_std : bool, default=False
-            Whether to return the posterior standard deviation of the probability of success as well.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_rows, 2)
-            Probabilities in the order of `classes_`.
-        std : ndarray of shape (n_rows,)
-            With `return_std`: standard deviation over the posterior.
-
-        Raises
-        ------
-        ValueError
-            If the number of factors is not that of the fit.
-        """
-        mean, sd = self._moments(X, groups, offset)
-        probabilities = np.column_stack([1.0 - mean, mean])
-        return (probabilities, sd) if return_std else probabilities
-
-    def predict_interval(self, X, *, groups=None, offset=None, level=0.9):
-        """Return posterior intervals of the probability of success, with equal tails.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors, as in `predict_proba`.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-        level : float, default=0.9
-            Posterior probability of an interval.
-
-        Returns
-        -------
-        intervals : ndarray of shape (n_rows, 2)
-            Lower and upper ends.
-        """
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"level must be between 0 and 1, got {level!r}.")
-        X, offset, codes = self._rows_to_predict(X, groups, offset)
-        predictor = self._predictor(with_effects=codes is not None).thinned(len(X))
-        return predictor.quantiles(X, offset, codes, [0.5 - 0.5 * level, 0.5 + 0.5 * level])
-
-    def predict_log_proba(self, X, *, groups=None, offset=None):
-        """Return the logarithms of the posterior predictive probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors, as in `predict_proba`.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_rows, 2)
-            Logarithms, in the order of `classes_`.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X, groups=groups, offset=offset))
-
-    def predict(self, X, *, groups=None, offset=None):
-        """Return the more probable class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors, as in `predict_proba`.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_rows,)
-            Labels.
-        """
-        is_success = self.predict_proba(X, groups=groups, offset=offset)[:, 1] > 0.5
-        return self.classes_[is_success.astype(int)]
-
-    def decide(self, X, loss, *, groups=None, offset=None):
-        """Choose the action of least posterior expected loss for each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        loss : array-like of shape (n_actions, 2)
-            ``loss[action, class]``, classes in the order of `classes_`; a row may be the loss of not deciding.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors, as in `predict_proba`.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        actions : ndarray of int of shape (n_rows,)
-            Number of the action of each row.
-        """
-        probabilities = self.predict_proba(X, groups=groups, offset=offset)
-        return bayes_decision(loss, probabilities=probabilities, classes=list(self.classes_)).actions
-
-    def decision(self, X, loss, *, groups=None, offset=None, reject=None):
-        """Weigh actions: expected losses, the best action, and what it would be worth to know more.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        loss : array-like of shape (n_actions, 2), DataFrame, or callable
-            ``loss[action, class]``, or a function of posterior draws of the probabilities, see
-            `skdep.bayes.decisions.bayes_decision`.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors, as in `predict_proba`.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-        reject : float, optional
-            Loss of not deciding, whatever the class: one more action, the last.
-
-        Returns
-        -------
-        Decision
-            ``.actions``, ``.expected_loss``, ``.evpi``, ``.evpi_outcome``; ``.to_frame()``.
-        """
-        X, offset, codes = self._rows_to_predict(X, groups, offset)
-        predictor = self._predictor(with_effects=codes is not None).thinned(len(X))
-        draws = predictor.draws(X, offset, codes)
-        return bayes_decision(loss, draws=draws, classes=list(self.classes_), reject=reject)
-
-    def score(self, X, y, *, groups=None, sample_weight=None, offset=None):
-        """Return the accuracy.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        y : array-like of shape (n_rows,)
-            Labels.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors, as in `predict_proba`.
-        sample_weight : array-like of shape (n_rows,), optional
-            Weights.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        accuracy : float
-            Weighted share of labels predicted right.
-        """
-        labels = self.predict(X, groups=groups, offset=offset)
-        return accuracy_score(y, labels, sample_weight=check_weights(sample_weight, len(labels)))
-
-    def loo(self, X=None, y=None, *, groups=None, sample_weight=None, offset=None, leave_out="auto") -> LeaveOneOut:
-        """Estimate how well rows, or levels, are predicted that are left out of the fit, from its draws alone.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features), optional
-            Features of the fit. The sum does not need them; results by row are in their order, so that
-            `skdep.bayes.loo.compare_elpd` can pair the rows of fits with different features.
-        y : array-like of shape (n_rows,), optional
-            Labels of the fit, with X.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors of the fit, with X.
-        sample_weight : array-like of shape (n_rows,), optional
-            Weights of the fit, with X: of its repetitions one is left out at a time.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds in the fit, with X.
-        leave_out : {"auto", "row", "level"}, default="auto"
-            What is predicted from the rest: a row, in a multilevel model one of a level known by its other rows; or all
-            rows of a level, as of a new one. By default levels where there are any.
-
-        Returns
-        -------
-        LeaveOneOut
-            ``.elpd``, ``.se``, ``.p_loo``; ``.pointwise`` and ``.khat`` by row, or by level in the order of `levels_`.
-
-        Raises
-        ------
-        ValueError
-            If the fit keeps no rows, has several grouping factors, or X and y are not its data.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If what is left out matters so much that draws given all rows say little about the posterior without it.
-        """
-        check_is_fitted(self)
-        return loo_of_fit(self, X, y, groups=groups, sample_weight=sample_weight, offset=offset, leave_out=leave_out)
-
-    def to_datatree(self, *, random_effects=False, data=False, n_prior_draws=1000):
-        """Return the draws as a ``DataTree`` for ArviZ (extra ``bayes``), see `skdep.bayes.datatree`.
-
-        Parameters
-        ----------
-        random_effects : bool, default=False
-            Whether to hold draws of the random effects of every level.
-        data : bool, default=False
-            Whether to hold distinct rows and their counts.
-        n_prior_draws : int, default=1000
-            Draws of the prior; 0 for none.
-
-        Returns
-        -------
-        DataTree
-            Groups ``posterior``, ``sample_stats``, ``prior``; with `data` also ``observed_data`` and
-            ``constant_data``.
-
-        Raises
-        ------
-        ImportError
-            If arviz-base is missing.
-        """
-        check_is_fitted(self)
-        return to_datatree(self, random_effects=random_effects, data=data, n_prior_draws=n_prior_draws)
+def _encoded(y: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two classes, and whether each row is of the second; with one class only say how it may be given."""
+    try:
+        return encode_binary(y, weights)
+    except ValueError as error:
+        if "only one class" not in str(error):
+            raise
+        raise ValueError(
+            f"{error} A first batch may have one: name both in partial_fit(X, y, classes=[...])."
+        ) from error

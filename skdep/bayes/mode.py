@@ -14,6 +14,8 @@ __all__ = ["PosteriorMode", "find_mode"]
 _MOST_HALVINGS = 40
 # Longest change of a working parameter in one step: logarithms of standard deviations run away otherwise.
 _LONGEST = 3.0
+# Squared decrement below which steps that do not shrink it any more are those of rounding errors.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ def find_mode(target: Any, start: np.ndarray, *, max_iter: int = 200, tol: float
     Parameters
     ----------
     target : object
-        Has ``log_likelihood_derivatives(point)`` and ``prior``.
+        Has ``log_likelihood_derivatives(point)`` and ``prior``; and ``information(point)``, if minus the second
+        derivative can be had with fewer rounding errors for a higher price.
     start : ndarray of shape (P,)
         Where to begin.
     max_iter : int
@@ -61,19 +64,22 @@ def find_mode(target: Any, start: np.ndarray, *, max_iter: int = 200, tol: float
     prior, point = target.prior, start
     value, gradient, information = target.log_likelihood_derivatives(point)
     value += float(prior.log_density(point))
-    n_steps = 0
+    n_steps, before = 0, np.inf
     while True:
         slope = gradient + prior.gradient(point)
         values, vectors = spectrum(information + prior.curvature(point))
         step = vectors @ ((vectors.T @ slope) / values)
         decrement = float(slope @ step)
-        if decrement <= tol or n_steps >= max_iter:
+        if decrement <= tol or n_steps >= max_iter or (decrement <= _ROUNDING and decrement > 0.1 * before):
             break
+        before = decrement
         found = _halved(target, point, value, step, decrement)
         if found is None:
             break
         point, value, gradient, information = found
         n_steps += 1
+    if hasattr(target, "information"):
+        information = target.information(point)
     exact = information - prior.hessian(point)
     values, vectors = np.linalg.eigh(exact)
     if values[0] <= 1e-10 * values[-1]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from skdep.bayes.batch_marginal import BatchMarginal
-from skdep.bayes.distinct_levels import distinct_levels
+from skdep.bayes.distinct_levels import distinct_levels, pick_levels
+from skdep.bayes.linearised import Linearised
 from skdep.bayes.lkj import correlation_cholesky_derivatives
+from skdep.bayes.mode import PosteriorMode
 from skdep.bayes.prior_layout import EffectsLayout, PointLayout
+from skdep.bayes.scale_coordinates import ScaleCoordinates, first_coordinates
+from skdep.bayes.single_rows import SingleRows, split_levels
 from skdep.glmm.one_factor import OneFactorLaplace
 from skdep.glmm.quadrature import AdaptiveQuadrature
 from skdep.glmm.rows import GlmmRows
@@ -20,9 +25,14 @@ __all__ = ["MultilevelTarget"]
 
 # Logarithm of a standard deviation to begin at.
 _START_LOG_SD = -0.5
-_DIFFERENCE = 1e-5
+# Steps of one-sided and of symmetric differences of gradients.
+_DIFFERENCE, _HALF_DIFFERENCE = 1e-5, 1e-3
 # Logarithm of a standard deviation beyond which nothing can be computed.
 _LARGEST_LOG_SD = 15.0
+# Rows times nodes times pairs to compute at a time, and bounds of the number of pairs.
+_PAIR_FLOATS, _LEAST_PAIRS, _MOST_PAIRS = 1 << 23, 128, 4096
+# Levels that coordinates are made from: so many that this many products of their columns are summed for a draw.
+_LEAST_LEVELS, _MOST_PRODUCTS = 100, 30_000
 
 
 class MultilevelTarget:
@@ -51,7 +61,10 @@ class MultilevelTarget:
         self.engine: Any = laplace
         if n_nodes > 1:
             self.engine = AdaptiveQuadrature(self.rows, parameters, n_nodes, laplace=laplace)
+        singles, self._others, self._kept = split_levels(self.rows)
+        self._singles = None if singles is None else SingleRows(singles)
         self._batch: BatchMarginal | None = None
+        self._near: Linearised | None = None
         self._state: State | None = None
 
     def with_nodes(self, n_nodes: int) -> MultilevelTarget:
@@ -60,23 +73,71 @@ class MultilevelTarget:
         other._state = self._state
         return other
 
+    @property
+    def pairs_at_once(self) -> int:
+        """Pairs to compute at a time: enough to be quick, and few enough for progress to be told of."""
+        cost = self.rows.n_rows * self.n_nodes**self.effects.q
+        return int(np.clip(_PAIR_FLOATS // cost, _LEAST_PAIRS, _MOST_PAIRS))
+
     def prepare(self, point: np.ndarray) -> None:
         """Begin searches for modes of random effects at those of a point from now on."""
         self._state = self._evaluate(point)
-        self._batch = BatchMarginal(self.rows, self.n_nodes, self._state.modes[0])
+        self._near = self._linearised(self.rows, np.arange(self.rows.terms[0].n_levels))
+        self._batch = None if self._others is None else self._marginal(self._others, self._kept)
+
+    def _linearised(self, rows: GlmmRows, kept: np.ndarray) -> Linearised:
+        """Return the model of the rows of some levels made linear at the point that was prepared for."""
+        assert self._state is not None
+        return Linearised(rows, self._state.beta, self._state.factors[0] @ self._state.modes[0][:, kept])
+
+    def _marginal(self, rows: GlmmRows, kept: np.ndarray) -> BatchMarginal:
+        """Return what integrates the effects of some levels, near the point that was prepared for."""
+        assert self._state is not None
+        return BatchMarginal(rows, self.n_nodes, self._state.modes[0][:, kept], self._linearised(rows, kept))
+
+    def coordinates(self, mode: PosteriorMode) -> tuple[ScaleCoordinates, np.ndarray, np.ndarray]:
+        """Return coordinates about a mode that was prepared for, and about the posterior's moments in them."""
+        assert self._near is not None
+        q, k, n_levels = self.effects.q, self.layout.n_coefficients, self.rows.terms[0].n_levels
+        n_kept, near = max(_LEAST_LEVELS, _MOST_PRODUCTS // (q * k) ** 2), self._near
+        if n_kept < n_levels:
+            # coordinates need not be exact: some of the levels stand for all
+            kept = np.linspace(0, n_levels - 1, n_kept).astype(int)
+            counts = np.ones(n_levels) if self.rows.level_weights is None else self.rows.level_weights
+            weights = counts[kept] * (counts.sum() / counts[kept].sum())
+            near = self._linearised(replace(pick_levels(self.rows, kept), level_weights=weights), kept)
+        return first_coordinates(self, near, mode)
 
     def log_likelihood(self, points: np.ndarray) -> np.ndarray:
         """Return the log-likelihoods (n,) at points (n, P)."""
-        if self._batch is None:
+        if self._near is None:
             self.prepare(points[0])
-        assert self._batch is not None
-        return self._batch.log_likelihood(points[:, : self.layout.n_coefficients], self.effects.cholesky(points))
+        beta, factors = self._parameters(points)
+        total = np.zeros(len(points))
+        for part in (self._singles, self._batch):
+            if part is not None:
+                total += part.log_likelihood(beta, factors)
+        return total
+
+    def log_likelihood_by_nodes(self, points: np.ndarray) -> np.ndarray:
+        """Return the log-likelihoods (n,) at points (n, P), those of levels of one row by quadrature as well."""
+        if self._singles is None:
+            return self.log_likelihood(points)
+        if self._near is None:
+            self.prepare(points[0])
+        everything = self._marginal(self.rows, np.arange(self.rows.terms[0].n_levels))
+        return everything.log_likelihood(*self._parameters(points))
+
+    def _parameters(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return coefficients (..., k) and factors (..., q, q) at points (..., P)."""
+        return points[..., : self.layout.n_coefficients], self.effects.cholesky(points)
 
     def draw_effects(self, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw random effects (n, n_levels, q), in working columns, at points (n, P)."""
-        k, zeros = self.layout.n_coefficients, np.zeros((self.effects.q, self.all_rows.terms[0].n_levels))
-        batch = BatchMarginal(self.all_rows, 1, zeros)
-        return batch.draw_effects(points[:, :k], self.effects.cholesky(points), rng)
+        beta, factors = self._parameters(points)
+        zeros = np.zeros((self.effects.q, self.all_rows.terms[0].n_levels))
+        near = Linearised(self.all_rows, beta.mean(axis=0), zeros)
+        return BatchMarginal(self.all_rows, 1, zeros, near).draw_effects(beta, factors, rng)
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
         """Return the log densities (n,) at points (n, P)."""
@@ -96,7 +157,7 @@ class MultilevelTarget:
     def _evaluate(self, point: np.ndarray) -> State:
         if point[self.effects.log_sd].max() > _LARGEST_LOG_SD:
             raise np.linalg.LinAlgError("standard deviations of random effects are too large for floating point")
-        beta, T = point[: self.layout.n_coefficients], self.effects.cholesky(point)
+        beta, T = self._parameters(point)
         return self.engine.value(beta, [T], self._state)
 
     def value_and_gradient(self, point: np.ndarray) -> tuple[float, np.ndarray]:
@@ -118,6 +179,13 @@ class MultilevelTarget:
             moved[k] += _DIFFERENCE
             information[:, k] = (gradient - self.value_and_gradient(moved)[1]) / (moved[k] - point[k])
         return value, gradient, 0.5 * (information + information.T)
+
+    def information(self, point: np.ndarray) -> np.ndarray:
+        """Return minus the second derivative (P, P) of the log-likelihood, by symmetric differences."""
+        moves = _HALF_DIFFERENCE * np.eye(len(point))
+        rows = [self.value_and_gradient(point - move)[1] - self.value_and_gradient(point + move)[1] for move in moves]
+        information = np.array(rows) / (2.0 * _HALF_DIFFERENCE)
+        return 0.5 * (information + information.T)
 
 
 def factor_derivatives(effects: EffectsLayout, point: np.ndarray) -> list[np.ndarray]:

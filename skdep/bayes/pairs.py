@@ -19,12 +19,18 @@ Tierney (1994), Markov chains for exploring posterior distributions, Annals of S
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import gammaln
 
-__all__ = ["PairPool", "Proposal", "Target", "draw_pool", "moments_of", "run_chains"]
+from skdep.bayes.progress import Count
+
+__all__ = ["BentTarget", "PairPool", "Proposal", "Target", "draw_pool", "moments_of", "run_chains", "weighted_points"]
+
+
+# Pairs whose densities are computed at a time, where the target does not say.
+_BLOCK_PAIRS = 2048
 
 
 class Target(Protocol):
@@ -98,7 +104,9 @@ class PairPool:
         return float(weights.sum() ** 2 / (weights @ weights) / len(weights))
 
 
-def draw_pool(target: Target, proposal: Proposal, n: int, rng: np.random.Generator) -> PairPool:
+def draw_pool(
+    target: Target, proposal: Proposal, n: int, rng: np.random.Generator, count: Count | None = None
+) -> PairPool:
     """Draw pairs.
 
     Parameters
@@ -111,10 +119,11 @@ def draw_pool(target: Target, proposal: Proposal, n: int, rng: np.random.Generat
         Number of pairs.
     rng : numpy.random.Generator
         Source of randomness.
+    count : Count or None, default=None
+        Is told of pairs whose densities have been computed.
     """
     moves, log_proposal = proposal.moves(rng, n)
-    plus, minus = target.log_density_pairs(proposal.centre, moves)
-    plus, minus = (np.where(np.isfinite(part), part, -np.inf) for part in (plus, minus))
+    plus, minus = _densities(target, proposal.centre, moves, Count() if count is None else count)
     both = np.logaddexp(plus, minus)
     with np.errstate(invalid="ignore"):
         share = np.where(np.isfinite(both), np.exp(plus - both), 0.5)
@@ -126,6 +135,18 @@ def draw_pool(target: Target, proposal: Proposal, n: int, rng: np.random.Generat
         both - np.log(2.0) - log_proposal,
         np.where(is_plus, share, 1.0 - share),
     )
+
+
+def _densities(target: Target, centre: np.ndarray, moves: np.ndarray, count: Count) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log densities (n,) at centre + moves and centre - moves, -inf where they cannot be computed."""
+    values = np.empty((2, len(moves)))
+    step = getattr(target, "pairs_at_once", _BLOCK_PAIRS)
+    for begin in range(0, len(moves), step):
+        block = slice(begin, begin + step)
+        values[:, block] = target.log_density_pairs(centre, moves[block])
+        count.advance(len(moves[block]))
+    values[~np.isfinite(values)] = -np.inf
+    return values[0], values[1]
 
 
 def run_chains(log_weights: np.ndarray, n_kept: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -165,8 +186,8 @@ def run_chains(log_weights: np.ndarray, n_kept: int, rng: np.random.Generator) -
     return states[:, n - n_kept :], n_accepted / max(n_chains * (n - 1), 1)
 
 
-def moments_of(pool: PairPool, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the posterior mean (P,) and covariance (P, P), as weighted moments of both points of all pairs.
+def weighted_points(pool: PairPool, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both points (2 n, P) of all pairs, and the share (2 n,) of the posterior that each stands for.
 
     Parameters
     ----------
@@ -177,8 +198,39 @@ def moments_of(pool: PairPool, log_weights: np.ndarray) -> tuple[np.ndarray, np.
     """
     weights = np.exp(log_weights - log_weights.max())
     weights /= weights.sum()
-    points = np.vstack([pool.points, pool.mirrored])
     mass = np.concatenate([weights * pool.share, weights * (1.0 - pool.share)])
+    return np.vstack([pool.points, pool.mirrored]), mass
+
+
+def moments_of(points: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean (P,) and the covariance (P, P) of points (n, P) with shares (n,) that add up to one."""
     mean = mass @ points
     centred = points - mean
     return mean, (centred * mass[:, None]).T @ centred
+
+
+@dataclass(frozen=True)
+class BentTarget:
+    """A density over coordinates of its points.
+
+    Parameters
+    ----------
+    target : object
+        Has ``log_density(points)``.
+    coordinates : object
+        ``to_points(v)`` returns points and log determinants of the Jacobian.
+    """
+
+    target: Any
+    coordinates: Any
+
+    @property
+    def pairs_at_once(self) -> int:
+        """Pairs to compute at a time."""
+        return getattr(self.target, "pairs_at_once", _BLOCK_PAIRS)
+
+    def log_density_pairs(self, centre: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log densities (n,) at centre + moves and at centre - moves."""
+        points, log_jacobian = self.coordinates.to_points(np.vstack([centre + moves, centre - moves]))
+        both = self.target.log_density(points) + log_jacobian
+        return both[: len(moves)], both[len(moves) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,16 +15,25 @@ from skdep.bayes.marginal_nuts import PointCoordinates, PointDensity
 from skdep.bayes.mode import PosteriorMode, find_mode
 from skdep.bayes.multilevel_target import MultilevelTarget
 from skdep.bayes.nuts import NutsRun, has_nutpie, sample_by_nuts
+from skdep.bayes.progress import Count, CountedDraws
 from skdep.glmm.rows import GlmmRows
 
 __all__ = ["Posterior", "sample_posterior"]
 
 # Effects of a level up to which they are integrated by quadrature, and nodes per dimension tried one after the other.
 _MOST_DIMENSIONS = 3
-_LADDERS = {1: (5, 7, 11, 15, 25, 41), 2: (3, 5, 7, 11, 15), 3: (3, 5, 7, 9)}
+_LADDERS = {1: (5, 7, 11, 15, 25, 41, 61, 91), 2: (3, 5, 7, 11, 15, 21), 3: (3, 5, 7, 9, 11)}
+# Squared decrement of a mode: so small that draws do not depend on where the search began, but for rounding.
+_DECREMENT = 1e-22
 # Error of a log density by quadrature, in nats, that draws do not feel.
 _QUADRATURE_ERROR = 0.05
+# Change over the bulk of the posterior, in nats, below which the coarser of two rules does.
+_LITTLE_CHANGE = 0.02
 _N_CHECKED = 24
+# Runs with more nodes each, where the draws turn out to need them.
+_MOST_RUNS = 3
+# Draws of each chain of the no-U-turn sampler that are for tuning.
+_N_TUNE = 300
 # Share of diverging trajectories that is bearable, and the least energy ratio.
 _MOST_DIVERGENCES, _ENERGY_RATIO = 0.001, 0.2
 
@@ -62,6 +72,17 @@ class Posterior:
     effects: list[np.ndarray] | None = None
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What draws are to be made, and how."""
+
+    n_draws: int
+    n_chains: int
+    rng: np.random.Generator
+    n_jobs: int | None
+    count: Count
+
+
 def sample_posterior(
     rows: GlmmRows,
     prior: Any,
@@ -71,6 +92,8 @@ def sample_posterior(
     n_chains: int,
     rng: np.random.Generator,
     n_jobs: int | None = None,
+    start: np.ndarray | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Posterior:
     """Sample the posterior of a logistic model.
 
@@ -88,6 +111,11 @@ def sample_posterior(
         Source of randomness.
     n_jobs : int or None
         Chains run at once by the sampler that needs long ones.
+    start : ndarray of shape (P,) or None, default=None
+        Point near the mode, such as the mode before some rows were added; where the search for the mode begins.
+    progress : callable or None, default=None
+        ``progress(done, total)`` is called now and then, in any thread. Pieces of work are pairs, or draws of the
+        no-U-turn sampler; the total grows where the first sampler does not do.
 
     Raises
     ------
@@ -102,116 +130,167 @@ def sample_posterior(
             "method='pairs' is for models without random effects, or with one grouping factor and up to three effects "
             "a level, and for priors without latent scales. Use method='auto'."
         )
+    run = _Run(n_draws, n_chains, rng, n_jobs, Count(progress))
+    found = None
     if method != "nuts" and has_pairs:
-        found = _by_pairs(rows, prior, n_draws=n_draws, n_chains=n_chains, rng=rng)
-        if found.is_reliable or method == "pairs" or not has_nutpie():
-            return found
-        if rows.terms and found.mode is not None:
-            return _by_marginal_nuts(found, n_draws=n_draws, n_chains=n_chains, rng=rng, n_jobs=n_jobs)
-    return _by_nuts(rows, prior, n_draws=n_draws, n_chains=n_chains, rng=rng, n_jobs=n_jobs)
+        found = _by_pairs(rows, prior, start, run)
+    if found is None:
+        found = _by_nuts(rows, prior, run)
+    elif not found.is_reliable and method == "auto" and has_nutpie():
+        found = _by_marginal_nuts(found, run) if rows.terms else _by_nuts(rows, prior, run)
+    run.count.finish()
+    return found
 
 
-def _by_pairs(rows: GlmmRows, prior: Any, *, n_draws: int, n_chains: int, rng: np.random.Generator) -> Posterior:
+def _by_pairs(rows: GlmmRows, prior: Any, start: np.ndarray | None, run: _Run) -> Posterior:
     """Sample by pairs."""
     details: dict[str, float] = {}
     target: Any = FlatTarget(rows, prior)
     if rows.terms:
         target = MultilevelTarget(rows, prior, prior.layout, _LADDERS[rows.terms[0].q][0])
-    mode = _mode_of(target)
+    mode = _mode_of(target, start)
     if rows.terms:
-        target, details["quadrature_error"] = _with_enough_nodes(target, mode, rng)
-        details["n_nodes"] = float(target.n_nodes)
-    run = sample_by_pairs(target, mode, n_draws=n_draws, n_chains=n_chains, rng=rng)
-    is_reliable = run.accepted and details.get("quadrature_error", 0.0) <= _QUADRATURE_ERROR
-    details.update(_details_of(run), mode_decrement=mode.decrement)
-    return Posterior(run.points, "pairs", run.log_evidence, is_reliable, details, mode, target)
+        target = _with_enough_nodes(target, mode, run.rng)
+    for _ in range(_MOST_RUNS):
+        pairs = sample_by_pairs(target, mode, n_draws=run.n_draws, n_chains=run.n_chains, rng=run.rng, count=run.count)
+        finer = target
+        if rows.terms:
+            details["n_nodes"] = float(target.n_nodes)
+            finer, details["quadrature_error"] = _finer(target, mode, pairs.points, run.rng)
+        if finer is target:
+            break
+        target = finer
+    is_reliable = pairs.accepted and details.get("quadrature_error", 0.0) <= _QUADRATURE_ERROR
+    details.update(_details_of(pairs), mode_decrement=mode.decrement)
+    return Posterior(pairs.points, "pairs", pairs.log_evidence, is_reliable, details, mode, target)
 
 
-def _details_of(run: IndependenceRun) -> dict[str, float]:
+def _details_of(pairs: IndependenceRun) -> dict[str, float]:
     return {
-        "khat": run.khat,
-        "efficiency": run.efficiency,
-        "acceptance": run.acceptance,
-        "n_refits": float(run.n_refits),
-        "log_evidence_error": run.log_evidence_error,
+        "khat": pairs.khat,
+        "efficiency": pairs.efficiency,
+        "acceptance": pairs.acceptance,
+        "n_refits": float(pairs.n_refits),
+        "log_evidence_error": pairs.log_evidence_error,
     }
 
 
-def _mode_of(target: Any) -> PosteriorMode:
+def _mode_of(target: Any, start: np.ndarray | None) -> PosteriorMode:
     """Return the mode; of a density next to it where the prior has a kink."""
+    start = target.start() if start is None else start
     if target.prior.smooth:
-        return find_mode(target, target.start())
+        return find_mode(target, start, tol=_DECREMENT)
     plain, target.prior = target.prior, target.prior.smoothed()
     try:
-        return find_mode(target, target.start())
+        return find_mode(target, start, tol=_DECREMENT)
     finally:
         target.prior = plain
 
 
-def _with_enough_nodes(
-    target: MultilevelTarget, mode: PosteriorMode, rng: np.random.Generator
-) -> tuple[MultilevelTarget, float]:
-    """Return the target with so many nodes that more change nothing over the bulk of the posterior, and the change."""
+def _with_enough_nodes(target: MultilevelTarget, mode: PosteriorMode, rng: np.random.Generator) -> MultilevelTarget:
+    """Return the target with so many nodes that more change nothing over the bulk of the posterior, to all looks."""
     root = np.linalg.inv(np.linalg.cholesky(mode.precision)).T
     points = mode.point + rng.standard_normal((_N_CHECKED, len(mode.point))) @ root.T
     target.prepare(mode.point)
-    ladder = _LADDERS[target.effects.q]
-    before, change = target.log_likelihood(points), np.inf
-    for n_nodes in ladder[1:]:
+    before = target.log_likelihood_by_nodes(points)
+    for n_nodes in _LADDERS[target.effects.q][1:-1]:
+        finer = target.with_nodes(n_nodes)
+        finer.prepare(mode.point)
+        after = finer.log_likelihood_by_nodes(points)
+        change = float(np.abs(after - before).max())
+        if change <= _LITTLE_CHANGE:
+            break
+        # the error of the finer of the two is a fraction of the change
+        target, before = finer, after
+        if change <= _QUADRATURE_ERROR:
+            break
+    return target
+
+
+def _finer(
+    target: MultilevelTarget, mode: PosteriorMode, draws: np.ndarray, rng: np.random.Generator
+) -> tuple[MultilevelTarget, float]:
+    """Return the target with as many nodes as draws of the posterior call for, and the error with the present number.
+
+    The error is the root mean square of what more nodes change over the draws.
+    """
+    flat = draws.reshape(-1, draws.shape[-1])
+    points = flat[rng.choice(len(flat), min(_N_CHECKED, len(flat)), replace=False)]
+    before, error, found = target.log_likelihood(points), 0.0, target
+    for n_nodes in (n for n in _LADDERS[target.effects.q] if n > target.n_nodes):
         more = target.with_nodes(n_nodes)
         more.prepare(mode.point)
         after = more.log_likelihood(points)
-        change = float(np.abs(after - before).max())
-        # the finer of the two is at hand, and its error a fraction of the change
-        target, before = more, after
-        if change <= _QUADRATURE_ERROR:
+        change = float(np.sqrt(np.mean((after - before) ** 2)))
+        error = max(error, change)
+        if change <= _QUADRATURE_ERROR or n_nodes == _LADDERS[target.effects.q][-1]:
             break
-    return target, change
+        before, found = after, more
+    return found, error
 
 
-def _by_nuts(
-    rows: GlmmRows, prior: Any, *, n_draws: int, n_chains: int, rng: np.random.Generator, n_jobs: int | None
-) -> Posterior:
+def _by_nuts(rows: GlmmRows, prior: Any, run: _Run) -> Posterior:
     """Sample parameters and random effects by the no-U-turn sampler."""
     target, coordinates = prepare_joint(rows, prior, prior.layout)
-    run = sample_by_nuts(
-        target,
-        coordinates,
-        n_draws=n_draws,
-        n_chains=n_chains,
-        rng=rng,
-        n_tune=coordinates.n_tune,
-        n_jobs=n_jobs,
-    )
-    points, effects = target.split(run.long_points)
-    details, is_reliable = _quality_of(run)
+    found = _nuts(target, coordinates, coordinates.n_tune, run)
+    points, effects = target.split(found.long_points)
+    details, is_reliable = _quality_of(found)
     return Posterior(points, "nuts", np.nan, is_reliable, details, effects=effects if rows.terms else None)
 
 
-def _by_marginal_nuts(
-    found: Posterior, *, n_draws: int, n_chains: int, rng: np.random.Generator, n_jobs: int | None
-) -> Posterior:
+def _by_marginal_nuts(pairs: Posterior, run: _Run) -> Posterior:
     """Sample the parameters of a model with one factor, effects integrated, where pairs did not pass their gates."""
-    assert found.mode is not None
-    density, coordinates = PointDensity(found.target), PointCoordinates.about(found.mode)
-    run = sample_by_nuts(density, coordinates, n_draws=n_draws, n_chains=n_chains, rng=rng, n_jobs=n_jobs)
-    details, is_reliable = _quality_of(run)
+    assert pairs.mode is not None
+    target = _with_gradients(pairs, run.rng)
+    found = _nuts(PointDensity(target), PointCoordinates.about(pairs.mode), _N_TUNE, run)
+    details, is_reliable = _quality_of(found)
     # the evidence by pairs is unbiased, however poor they are: its error is told
-    kept = {name: found.details[name] for name in ("quadrature_error", "n_nodes", "log_evidence_error")}
+    kept = {name: pairs.details[name] for name in ("quadrature_error", "n_nodes", "log_evidence_error")}
     is_reliable = is_reliable and kept["quadrature_error"] <= _QUADRATURE_ERROR
     return Posterior(
-        run.long_points, "nuts", found.log_evidence, is_reliable, {**details, **kept}, found.mode, found.target
+        found.long_points, "nuts", pairs.log_evidence, is_reliable, {**details, **kept}, pairs.mode, pairs.target
     )
 
 
-def _quality_of(run: NutsRun) -> tuple[dict[str, float], bool]:
+def _with_gradients(pairs: Posterior, rng: np.random.Generator) -> MultilevelTarget:
+    """Return the target with so many nodes that its values that come with gradients are right as well.
+
+    Those of levels of one row take quadrature, which the others do without.
+    """
+    target, flat = pairs.target, pairs.points.reshape(-1, pairs.points.shape[-1])
+    points = flat[rng.choice(len(flat), min(_N_CHECKED, len(flat)), replace=False)]
+    exact, ladder = target.log_likelihood(points), _LADDERS[target.effects.q]
+    for n_nodes in (n for n in ladder if n > target.n_nodes):
+        values = np.array([target.value_and_gradient(point)[0] for point in points])
+        if np.sqrt(np.mean((values - exact) ** 2)) <= _QUADRATURE_ERROR:
+            break
+        target = target.with_nodes(n_nodes)
+    return target
+
+
+def _nuts(density: Any, coordinates: Any, n_tune: int, run: _Run) -> NutsRun:
+    """Sample a density by the no-U-turn sampler, and tell of draws."""
+    counted = CountedDraws(density, coordinates, run.count)
+    run.count.announce(run.n_chains * (run.n_draws + n_tune))
+    return sample_by_nuts(
+        counted,
+        counted,
+        n_draws=run.n_draws,
+        n_chains=run.n_chains,
+        rng=run.rng,
+        n_tune=n_tune,
+        n_jobs=run.n_jobs,
+    )
+
+
+def _quality_of(found: NutsRun) -> tuple[dict[str, float], bool]:
     """Return what the sampler knows of its quality, and whether that is enough."""
     details = {
         "log_evidence_error": np.nan,
-        "n_divergences": float(run.n_divergences),
-        "n_deepest": float(run.n_deepest),
-        "energy_ratio": float(run.energy_ratio.min()),
-        "mean_steps": float(run.n_steps.mean()),
+        "n_divergences": float(found.n_divergences),
+        "n_deepest": float(found.n_deepest),
+        "energy_ratio": float(found.energy_ratio.min()),
+        "mean_steps": float(found.n_steps.mean()),
     }
-    few = run.n_divergences <= _MOST_DIVERGENCES * run.n_steps.size
+    few = found.n_divergences <= _MOST_DIVERGENCES * found.n_steps.size
     return details, bool(few and details["energy_ratio"] > _ENERGY_RATIO)

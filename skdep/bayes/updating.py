@@ -38,7 +38,7 @@ import numpy as np
 from skdep.base import FitNotes
 from skdep.bayes.convergence import ESS_PER_CHAIN, convergence
 from skdep.bayes.joint_priors import MultivariateNormal
-from skdep.bayes.posterior import Posterior
+from skdep.bayes.posterior import Posterior, sample_posterior
 from skdep.bayes.prior_density import PriorSpec
 from skdep.bayes.updating_batch import Batch, read_batch
 from skdep.bayes.updating_density import has_marginal, log_likelihood, nodes_of, target_of
@@ -249,16 +249,32 @@ def _exact(estimator: Any, batch: Batch, rng: np.random.Generator, notes: FitNot
     old, new, terms = _joined(estimator, batch)
     discounted = discounted_rows(old, estimator.forgetting)
     rows = merged_rows(discounted, new)
-    posterior = estimator._run(rows, prior, rng)
+    posterior = _sampled(estimator, rows, prior, rng)
     integral = float(posterior.log_evidence)
     if estimator.forgetting < 1.0 and np.isfinite(base):
         # levels without rows of their own integrate to 1: the numbering of the old rows serves
         kept = discounted_rows(estimator._rows, estimator.forgetting)
-        base = float(estimator._run(kept, prior, rng).log_evidence)
+        base = float(_sampled(estimator, kept, prior, rng).log_evidence)
     gain = integral - base
     # with nothing forgotten what is added up is the integral itself, and would only collect rounding errors
     total = integral if estimator.log_evidence_ == base else float(estimator.log_evidence_) + gain
     return _Updated(replace(posterior, log_evidence=total), prior, rows, terms, gain, integral)
+
+
+def _sampled(estimator: Any, rows: GlmmRows, prior: PriorSpec, rng: np.random.Generator) -> Posterior:
+    """Sample a posterior, looking for its mode near that of the posterior so far."""
+    before: Posterior = estimator._posterior
+    start = before.points.mean(axis=(0, 1)) if before.mode is None else before.mode.point
+    return sample_posterior(
+        rows,
+        prior,
+        method=estimator.method,
+        n_draws=estimator.n_draws,
+        n_chains=estimator.n_chains,
+        rng=rng,
+        n_jobs=estimator.n_jobs,
+        start=start,
+    )
 
 
 def _gaussian(estimator: Any, batch: Batch, rng: np.random.Generator, notes: FitNotes) -> _Updated:
@@ -267,7 +283,7 @@ def _gaussian(estimator: Any, batch: Batch, rng: np.random.Generator, notes: Fit
     _check_new_levels(state, batch.terms)
     carried = _compressed(estimator, notes) if state.carried is None else state.carried
     prior = discounted_prior(state.first_prior, carried, estimator.forgetting, rng)
-    posterior = estimator._run(batch.rows, prior, rng)
+    posterior = _sampled(estimator, batch.rows, prior, rng)
     gain = float(posterior.log_evidence)
     total = float(estimator.log_evidence_) + gain
     return _Updated(replace(posterior, log_evidence=total), prior, batch.rows, batch.terms, gain, np.nan)

@@ -7,11 +7,9 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import log_expit
-from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 
 from skdep._basis import collinearity_message
+from skdep._binary import BinaryClassifierMixin
 from skdep._compat import Interval, StrOptions, fit_context
 from skdep._fingerprint import fingerprint
 from skdep._fitted import FittedInference
@@ -22,7 +20,7 @@ from skdep.clusters import describe_sizes
 from skdep.exceptions import CollinearityWarning
 from skdep.glmm.estimates import GlmmFit
 from skdep.glmm.fit import FittedRows, fit_binary_rows, settings_of
-from skdep.glmm.prediction import log_odds_of, marginal_probabilities
+from skdep.glmm.prediction import log_odds_of, marginal_probabilities, predictor_moments
 from skdep.glmm.trouble import warn_of_trouble
 from skdep.mixed.base import MixedEstimator, kept_rows, least_features
 from skdep.mixed.robust import outermost_terms
@@ -32,7 +30,7 @@ from skdep.mixed.weights import RowWeights, group_multiplicity, resolve_weights
 __all__ = ["MixedLogit"]
 
 
-class MixedLogit(ClassifierMixin, MixedEstimator):
+class MixedLogit(BinaryClassifierMixin, MixedEstimator):
     r"""Logistic mixed model: multilevel logistic regression; a scikit-learn binary classifier.
 
     The log odds of the second class are X beta + Z b, where the effects b of each level of a grouping factor are normal
@@ -186,11 +184,6 @@ class MixedLogit(ClassifierMixin, MixedEstimator):
         self.fit_intercept = fit_intercept
         self.max_iter = max_iter
         self.tol = tol
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
     @fit_context
     def fit(self, X, y, *, groups=None, sample_weight=None, offset=None, group_weight=None):
@@ -374,8 +367,6 @@ class MixedLogit(ClassifierMixin, MixedEstimator):
 
     def _predictor(self, X: Any, groups: Any, offset: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and variance of the linear predictor of each row, given the effects of known levels."""
-        from skdep.glmm.prediction import predictor_moments
-
         mean = self._linear_predictor(X, offset)
         X = np.asarray(X, dtype=np.float64).reshape(len(mean), self.n_features_in_)
         codes = None if groups is None else self._known_levels(groups, len(mean))
@@ -409,66 +400,6 @@ class MixedLogit(ClassifierMixin, MixedEstimator):
         """
         return marginal_probabilities(self._predictor(X, groups, offset))
 
-    def predict_log_proba(self, X, *, groups=None, offset=None):
-        """Return the logarithms of the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors, as in `predict_proba`.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_rows, 2)
-            Logarithms, in the order of `classes_`.
-        """
-        log_odds = self.decision_function(X, groups=groups, offset=offset)
-        return np.column_stack([log_expit(-log_odds), log_expit(log_odds)])
-
-    def predict(self, X, *, groups=None, offset=None):
-        """Return the more probable class: the second where its probability is above one half.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors, as in `predict_proba`.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_rows,)
-            Labels.
-        """
+    def _is_second(self, X: Any, groups: Any, offset: Any) -> np.ndarray:
         mean, _ = self._predictor(X, groups, offset)  # the average over a symmetric distribution is on the same side
-        return self.classes_[(mean > 0).astype(int)]
-
-    def score(self, X, y, *, groups=None, sample_weight=None, offset=None):
-        """Return the accuracy.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Features.
-        y : array-like of shape (n_rows,)
-            Labels.
-        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
-            Labels of the grouping factors, for conditional predictions.
-        sample_weight : array-like of shape (n_rows,), optional
-            Weights.
-        offset : array-like of shape (n_rows,), optional
-            Known part of the log odds.
-
-        Returns
-        -------
-        accuracy : float
-            Weighted share of labels predicted right.
-        """
-        labels = self.predict(X, groups=groups, offset=offset)
-        return accuracy_score(y, labels, sample_weight=check_weights(sample_weight, len(labels)))
+        return mean > 0

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdep._fitted import FittedInference
 
-__all__ = ["fitted_inference", "unwrap"]
+__all__ = ["fitted_inference", "is_posterior", "unwrap"]
 
 
 def unwrap(est: Any) -> Any:
@@ -26,6 +26,24 @@ def unwrap(est: Any) -> Any:
     return est
 
 
+def is_posterior(inner: Any) -> bool:
+    """Say whether a fitted estimator is draws of a posterior."""
+    return hasattr(inner, "draws_")
+
+
 def fitted_inference(est: Any) -> FittedInference:
-    """Return what the fit of `est` left for inference."""
-    return unwrap(est)._inference
+    """Return what the fit of `est` left for inference by estimates and their covariance.
+
+    Raises
+    ------
+    TypeError
+        If it is a posterior, which has no sampling distribution.
+    """
+    inner = unwrap(est)
+    if is_posterior(inner):
+        raise TypeError(
+            f"{type(inner).__name__} has a posterior, and no sampling distribution of estimates: no tests and degrees "
+            "of freedom. See summary() and posterior_table(); a hypothesis has a probability, its share of the draws, "
+            "as (est.draws_['coef'][..., 0] > 0).mean()."
+        )
+    return inner._inference

@@ -55,7 +55,8 @@ class Summary:
         return self.table.to_string(formatters=self._formats())
 
     def _formats(self) -> list[Callable[[Any], str]]:
-        special = {"p_value": _p_value, "df": _degrees_of_freedom}
+        special = {"p_value": _p_value, "df": _degrees_of_freedom, "rhat": _rhat}
+        special |= dict.fromkeys(("ess_bulk", "ess_tail"), _whole)
         return [special.get(column, _significant) for column in self.table.columns]
 
     def _repr_html_(self) -> str:
@@ -71,6 +72,14 @@ def _significant(value: float) -> str:
 
 def _degrees_of_freedom(value: float) -> str:
     return "inf" if np.isinf(value) else f"{value:.4g}"
+
+
+def _rhat(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
 
 
 def _p_value(value: float) -> str:

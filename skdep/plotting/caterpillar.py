@@ -59,7 +59,8 @@ class CaterpillarDisplay:
     Notes
     -----
     Intervals are normal, of the conditional standard deviations at the estimated variances: their uncertainty is not
-    counted. An interval compares a level with the population, not with another level: for that, and levels of about the
+    counted. Those of a `BayesLogit` are credible intervals with equal tails, about posterior means, and count it. An
+    interval compares a level with the population, not with another level: for that, and levels of about the
     same precision, look whether intervals of level 0.84 overlap [1]_.
 
     References
@@ -116,7 +117,7 @@ class CaterpillarDisplay:
         Parameters
         ----------
         est : estimator
-            Fitted mixed model, or a pipeline or search around one.
+            Fitted mixed model or multilevel `BayesLogit`, or a pipeline or search around one.
         factor : str, optional
             Grouping factor; may be left out if there is only one.
         level : float, default=0.95
@@ -162,13 +163,12 @@ class CaterpillarDisplay:
             raise ValueError(f"level must be between 0 and 1, got {level!r}; 0.95 for 95% intervals.")
         names = model.random_names_[factor]
         column = effect_number(names, sort_by, factor, parameter="sort_by")
-        effects, sds, _ = factor_deviation(model, factor)
+        effects, lower, upper = _intervals(model, factor, level)
         order = np.argsort(effects[:, column], kind="stable")
-        half = ndtri(0.5 + 0.5 * level) * sds
         display = cls(
             effects=effects[order],
-            lower=(effects - half)[order],
-            upper=(effects + half)[order],
+            lower=lower[order],
+            upper=upper[order],
             levels=model.levels_[factor][order],
             names=names,
             factor=factor,
@@ -282,6 +282,18 @@ class CaterpillarDisplay:
         self.ax_.set_ylabel(self.factor if step >= _SMALLEST_TYPE else f"{self.factor} ({n_levels} levels, sorted)")
         for ax in self.axes_:
             ax.tick_params(axis="y", length=0, labelleft=ax is self.ax_)
+
+
+def _intervals(model: Any, factor: str, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return effects, and the ends of their intervals, each (n_levels, q)."""
+    tails = (0.5 - 0.5 * level, 0.5 + 0.5 * level)
+    if hasattr(model, "draws_"):
+        drawn = model._some_effects()[1][factor]
+        lower, upper = np.quantile(drawn, tails, axis=0)
+        return drawn.mean(axis=0), lower, upper
+    effects, sds, _ = factor_deviation(model, factor)
+    half = ndtri(tails[1]) * sds
+    return effects, effects - half, effects + half
 
 
 def _shown(n_levels: int, max_levels: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from skdep.plotting._posteriors import chosen_names, density, is_scale, posterior_draws, posterior_within, prior_draws
-from skdep.plotting._style import BLUE, GREY, divide, merge_style, panel_shape, pyplot, root_figure, tidy
+from skdep.bayes.named_draws import prior_draws
+from skdep.plotting._posteriors import PanelDisplay, bounds_of, density, finish_panel, interval_name, shown_draws
+from skdep.plotting._style import BLUE, GREY, merge_style
 
 __all__ = ["PosteriorDisplay"]
 
@@ -17,7 +18,7 @@ _N_POINTS = 256
 _MOST_WIDENING = 3.0
 
 
-class PosteriorDisplay:
+class PosteriorDisplay(PanelDisplay):
     """Posterior densities of the parameters against their priors.
 
     Each parameter has a panel with the density of its posterior, filled over a credible interval, and that of its
@@ -56,8 +57,9 @@ class PosteriorDisplay:
 
     Notes
     -----
-    Densities are estimated from draws by normal kernels, reflected at zero for standard deviations. A panel shows the
-    range of the posterior, widened towards the middle of the prior: a wide prior appears as a low, almost level line.
+    Densities are estimated from draws by normal kernels, reflected at zero for standard deviations and at -1 and 1 for
+    correlations. A panel shows the range of the posterior, widened towards the middle of the prior: a wide prior
+    appears as a low, almost level line.
 
     Examples
     --------
@@ -110,7 +112,8 @@ class PosteriorDisplay:
         est : estimator
             Fitted `BayesLogit`, or a pipeline or search around one.
         parameters : sequence of str or str, optional
-            Parameters to show: ``"Intercept"``, features, ``"sd[factor, effect]"``. By default all are shown.
+            Parameters to show: ``"Intercept"``, features, ``"sd[factor, effect]"``, ``"correlation[factor, effect,
+            effect]"``. By default all are shown.
         level : float, default=0.95
             Probability of the intervals, which have equal tails.
         n_prior_draws : int, default=20000
@@ -144,18 +147,16 @@ class PosteriorDisplay:
         >>> len(PosteriorDisplay.from_estimator(model).axes_)
         2
         """
-        pyplot(f"{cls.__name__}.from_estimator")
+        model, names, drawn = shown_draws(est, parameters, cls.__name__)
         if not 0.0 < level < 1.0:
             raise ValueError(f"level must be between 0 and 1, got {level!r}; 0.95 for 95% intervals.")
-        model = posterior_within(est, cls.__name__)
-        drawn, before = posterior_draws(model), prior_draws(model, n_prior_draws, random_state)
-        names = chosen_names(list(drawn), parameters)
+        before = prior_draws(model, n_prior_draws, random_state)
         grid, posterior, prior = (np.empty((len(names), _N_POINTS)) for _ in range(3))
         for k, name in enumerate(names):
-            positive, draws = is_scale(name), drawn[name].ravel()
-            grid[k] = _grid(draws, before[name], positive=positive)
-            posterior[k] = density(draws, grid[k], positive=positive)
-            prior[k] = density(before[name], grid[k], positive=positive)
+            bounds, draws = bounds_of(name), drawn[name].ravel()
+            grid[k] = _grid(draws, before[name], bounds)
+            posterior[k] = density(draws, grid[k], bounds=bounds)
+            prior[k] = density(before[name], grid[k], bounds=bounds)
         tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
         intervals = np.array([np.quantile(drawn[name], tails) for name in names])
         display = cls(grid=grid, posterior=posterior, prior=prior, intervals=intervals, names=names, level=level)
@@ -183,14 +184,7 @@ class PosteriorDisplay:
         display : PosteriorDisplay
             The display itself.
         """
-        plt = pyplot(f"{type(self).__name__}.plot")
-        shape = panel_shape(len(self.names))
-        figsize = (max(6.4, 3.2 * shape[1]), max(3.6, 2.4 * shape[0]))
-        _, panels = divide(plt, ax, shape, figsize=figsize)
-        self.axes_ = panels.ravel()[: len(self.names)]
-        for empty in panels.ravel()[len(self.names) :]:
-            empty.set_visible(False)
-        self.ax_, self.figure_ = self.axes_[0], root_figure(self.axes_[0])
+        self._make_panels(ax)
         self.posteriors_: list[Any] = []
         self.priors_: list[Any] = []
         self.fills_: list[Any] = []
@@ -206,23 +200,20 @@ class PosteriorDisplay:
         ax, grid = self.axes_[k], self.grid[k]
         low, high = self.intervals[k]
         inside = np.concatenate([[low], grid[(grid > low) & (grid < high)], [high]])
-        name = "interval" if self.level is None else f"{100.0 * self.level:.4g}% interval"
-        style = merge_style({"color": BLUE, "alpha": 0.2, "linewidth": 0.0, "label": name}, fill_kwargs, PolyCollection)
+        default: dict[str, Any] = {"color": BLUE, "alpha": 0.2, "linewidth": 0.0, "label": interval_name(self.level)}
+        style = merge_style(default, fill_kwargs, PolyCollection)
         self.fills_.append(ax.fill_between(inside, np.interp(inside, grid, self.posterior[k]), **style))
         default = {"color": GREY, "linestyle": "--", "label": "prior"}
         self.priors_ += ax.plot(grid, self.prior[k], **merge_style(default, prior_kwargs, Line2D))
         default = {"color": BLUE, "label": "posterior"}
         self.posteriors_ += ax.plot(grid, self.posterior[k], **merge_style(default, posterior_kwargs, Line2D))
-        if grid[0] <= 0.0 <= grid[-1] and not is_scale(self.names[k]):
-            ax.axvline(0.0, color="black", linewidth=0.8, zorder=1.0)
-        ax.set(title=self.names[k], yticks=[], xlim=(grid[0], grid[-1]))
-        ax.title.set_fontsize("medium")
+        finish_panel(ax, self.names[k], ax.axvline if grid[0] <= 0.0 <= grid[-1] else None)
+        ax.set(yticks=[], xlim=(grid[0], grid[-1]))
         ax.set_ylim(bottom=0.0)
-        tidy(ax)
         ax.spines["left"].set_visible(False)
 
 
-def _grid(draws: np.ndarray, before: np.ndarray, *, positive: bool) -> np.ndarray:
+def _grid(draws: np.ndarray, before: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
     """Return points over the range of the posterior, widened towards the middle of the prior."""
     low, high = np.quantile(draws, [0.001, 0.999])
     width = high - low
@@ -232,4 +223,4 @@ def _grid(draws: np.ndarray, before: np.ndarray, *, positive: bool) -> np.ndarra
         max(min(low, first), low - _MOST_WIDENING * width),
         min(max(high, last), high + _MOST_WIDENING * width),
     )
-    return np.linspace(max(low, 0.0) if positive else low, high, _N_POINTS)
+    return np.linspace(max(low, bounds[0]), min(high, bounds[1]), _N_POINTS)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from skdep.bayes.convergence import convergence
-from skdep.plotting._posteriors import chosen_names, posterior_draws, posterior_within
+from skdep.plotting._posteriors import shown_draws
 from skdep.plotting._style import CYCLE, GREY, divide, merge_style, pyplot, root_figure, tidy
 
 __all__ = ["TraceDisplay"]
@@ -85,7 +85,8 @@ class TraceDisplay:
         est : estimator
             Fitted `BayesLogit`, or a pipeline or search around one.
         parameters : sequence of str or str, optional
-            Parameters to show: ``"Intercept"``, features, ``"sd[factor, effect]"``. By default all are shown.
+            Parameters to show: ``"Intercept"``, features, ``"sd[factor, effect]"``, ``"correlation[factor, effect,
+            effect]"``. By default all are shown.
         ax : Axes, optional
             Axes whose place is divided; by default a new figure.
         trace_kwargs, rank_kwargs : dict, optional
@@ -113,9 +114,7 @@ class TraceDisplay:
         >>> TraceDisplay.from_estimator(model).names
         ['Intercept', 'x0']
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        drawn = posterior_draws(posterior_within(est, cls.__name__))
-        names = chosen_names(list(drawn), parameters)
+        _, names, drawn = shown_draws(est, parameters, cls.__name__)
         display = cls(draws=np.array([drawn[name] for name in names]), names=names)
         return display.plot(ax, trace_kwargs=trace_kwargs, rank_kwargs=rank_kwargs)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from skdep.plotting._posteriors import chosen_names, is_scale, posterior_within
-from skdep.plotting._style import BLUE, GREY, divide, merge_style, panel_shape, pyplot, root_figure, tidy
+from skdep.plotting._posteriors import PanelDisplay, chosen_names, finish_panel, interval_name, posterior_within
+from skdep.plotting._style import BLUE, GREY, merge_style
 
 __all__ = ["UpdatingDisplay"]
 
@@ -16,7 +16,7 @@ __all__ = ["UpdatingDisplay"]
 _MOST_WIDENING = 1.5
 
 
-class UpdatingDisplay:
+class UpdatingDisplay(PanelDisplay):
     """A prior turning into a posterior over batches of data.
 
     Each parameter has a panel with its prior on the left, in grey, and after every batch the interval in which its
@@ -113,7 +113,7 @@ class UpdatingDisplay:
         Raises
         ------
         TypeError
-            If the estimator has no history of updates.
+            If the estimator has no posterior.
         ValueError
             If a parameter is not known.
         ImportError
@@ -128,11 +128,7 @@ class UpdatingDisplay:
         >>> UpdatingDisplay.from_estimator(model).median.shape
         (3, 2)
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        model = posterior_within(est, cls.__name__)
-        history = getattr(model, "history_", None)
-        if history is None:
-            raise TypeError(f"{cls.__name__} shows updates: give batches of data to partial_fit.")
+        history = posterior_within(est, cls.__name__).history_
         names = chosen_names(list(history.names), parameters)
         places = [list(history.names).index(name) for name in names]
         stages = np.concatenate([history.prior_quantiles[None], history.quantiles])[:, :, places]
@@ -162,19 +158,12 @@ class UpdatingDisplay:
         display : UpdatingDisplay
             The display itself.
         """
-        plt = pyplot(f"{type(self).__name__}.plot")
-        shape = panel_shape(len(self.names))
-        figsize = (max(6.4, 3.2 * shape[1]), max(3.6, 2.4 * shape[0]))
-        parent, panels = divide(plt, ax, shape, figsize=figsize, sharex=True)
-        self.axes_ = panels.ravel()[: len(self.names)]
-        for empty in panels.ravel()[len(self.names) :]:
-            empty.set_visible(False)
-        self.ax_, self.figure_ = self.axes_[0], root_figure(self.axes_[0])
+        parent = self._make_panels(ax, sharex=True)
         self.intervals_: list[Any] = []
         self.medians_: list[Any] = []
         for k in range(len(self.names)):
             self._draw_panel(k, interval_kwargs, median_kwargs)
-        interval = "" if self.level is None else f", median and {100.0 * self.level:.4g}% interval"
+        interval = "" if self.level is None else f", median and {interval_name(self.level)}"
         if parent is None:
             self.ax_.set_xlabel(f"batch{interval}")
         else:
@@ -192,12 +181,9 @@ class UpdatingDisplay:
         default = {"color": BLUE, "marker": "o", "markersize": 4.0, "linewidth": 0.8}
         self.medians_ += ax.plot(stages, self.median[:, k], **merge_style(default, median_kwargs, Line2D))
         ax.set_ylim(*self._limits(k))
-        if not is_scale(self.names[k]):
-            ax.axhline(0.0, color="black", linewidth=0.8, zorder=1.0)
+        finish_panel(ax, self.names[k], ax.axhline)
         ax.set_xticks(*_ticks(len(stages)))
         ax.set_xlim(-0.5, stages[-1] + 0.5)
-        ax.set_title(self.names[k], fontsize="medium")
-        tidy(ax)
 
     def _limits(self, k: int) -> tuple[float, float]:
         """Return limits that show all posteriors; of the prior as much as leaves them readable."""

@@ -8,6 +8,7 @@ from scipy import special, stats
 
 from skdep.bayes import batch_marginal
 from skdep.bayes.batch_marginal import BatchMarginal
+from skdep.bayes.linearised import Linearised
 from skdep.glmm.cumulants import Binomial
 from skdep.glmm.rows import GlmmRows, RowTerm
 
@@ -75,6 +76,35 @@ def test_random_intercepts(sd):
         n_nodes=401,
     )
     np.testing.assert_allclose(batch.log_likelihood(beta, factors), truth, rtol=1e-4 if sd > 1 else 1e-8)
+
+
+@pytest.mark.parametrize("sd", [20.0, 150.0])
+@pytest.mark.parametrize("near", [False, True])
+def test_modes_are_found_however_large_the_effects(sd, near):
+    """A level without failures has a likelihood like a step, which Newton steps jump to and fro across."""
+    codes = np.repeat(np.arange(4), 3)
+    outcome = np.array([1.0, 1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 1])
+    rows = GlmmRows(
+        np.ones((12, 1)), outcome, np.ones(12), None, (RowTerm(codes, 4, np.ones((1, 12)), np.eye(1)),), Binomial()
+    )
+    start = Linearised(rows, np.zeros(1), np.zeros((1, 4))) if near else None
+    beta = np.array([[0.0], [2.0], [-sd / 2]])
+    found = BatchMarginal(rows, 61, np.zeros((1, 4)), start).log_likelihood(beta, np.full((3, 1, 1), sd))
+    truth = ref.random_intercept_log_likelihood(
+        np.repeat(beta, 12, axis=1), outcome, np.ones(12), codes, np.full(3, sd), n_nodes=40_001
+    )
+    np.testing.assert_allclose(found, truth, atol=0.05)
+
+
+@pytest.mark.parametrize("q", [1, 2])
+def test_a_linearised_model_only_saves_steps(q):
+    rows = make_rows(q)
+    beta, factors = make_parameters(q, 50)
+    near = Linearised(rows, beta[0], np.full((q, 7), 0.5))
+    plain = BatchMarginal(rows, 9, np.zeros((q, 7))).log_likelihood(beta, factors)
+    np.testing.assert_allclose(
+        BatchMarginal(rows, 9, np.zeros((q, 7)), near).log_likelihood(beta, factors), plain, atol=5e-4
+    )
 
 
 @pytest.mark.parametrize("q", [2, 3])

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import signal, stats
 
-from skdep.bayes import chain_statistics, convergence
+from skdep.bayes import chain_statistics, convergence, half_chains
 from skdep.bayes.convergence import (
     ess_bulk,
     ess_mean,
@@ -172,7 +172,7 @@ def test_chains_blocks_and_axes_do_not_matter(rng, name, monkeypatch):
     assert_allclose(statistic(draws[::-1]), values, rtol=1e-9)
     assert_allclose(statistic(draws[:, :, 1, 2]), values[1, 2], rtol=1e-9)
     assert np.ndim(statistic(draws[:, :, 1, 2])) == 0
-    monkeypatch.setattr(convergence, "_BLOCK", 1)
+    monkeypatch.setattr(half_chains, "_BLOCK", 1)
     assert_allclose(statistic(draws), values, rtol=1e-9)
     assert statistic(draws[:, :, :, :0]).shape == (2, 0)
 

@@ -10,7 +10,9 @@ from scipy import stats
 
 from skdep.bayes.independence import sample_by_pairs
 from skdep.bayes.mode import PosteriorMode
-from skdep.bayes.pairs import PairPool, Proposal, draw_pool, moments_of, run_chains
+from skdep.bayes.pairs import PairPool, Proposal, draw_pool, moments_of, run_chains, weighted_points
+from skdep.bayes.progress import Count
+from skdep.bayes.skew_curve import SkewCurve
 
 
 def target_of(log_density):
@@ -151,9 +153,87 @@ def test_moments_use_both_points_of_pairs():
     rng = np.random.default_rng(0)
     points, mirrored = rng.normal(size=(2, 50, 3))
     share, log_weights = rng.uniform(size=50), rng.normal(size=50)
-    mean, covariance = moments_of(PairPool(points, mirrored, log_weights, share), log_weights)
+    both, mass = weighted_points(PairPool(points, mirrored, log_weights, share), log_weights)
     weights = np.exp(log_weights) / np.exp(log_weights).sum()
-    both = np.concatenate([points, mirrored])
-    mass = np.concatenate([weights * share, weights * (1 - share)])
+    np.testing.assert_array_equal(both, np.concatenate([points, mirrored]))
+    np.testing.assert_allclose(mass, np.concatenate([weights * share, weights * (1 - share)]))
+    mean, covariance = moments_of(both, mass)
     np.testing.assert_allclose(mean, np.average(both, axis=0, weights=mass))
     np.testing.assert_allclose(covariance, np.cov(both.T, aweights=mass, ddof=0))
+
+
+CURVE = SkewCurve(np.zeros(1), np.array([0.3]), np.ones(1), np.zeros(1))
+
+
+class LongLeftTail:
+    """A curve of a normal variable: a left tail of e^x, a normal right one."""
+
+    @staticmethod
+    def log_density(points):
+        """Return the log density."""
+        v = CURVE.inverse(points)
+        return (stats.norm.logpdf(v) - CURVE(v)[1])[:, 0]
+
+    def log_density_pairs(self, centre, moves):
+        """Return it at centre + moves and at centre - moves."""
+        return self.log_density(centre + moves), self.log_density(centre - moves)
+
+
+class Bent(LongLeftTail):
+    """The same with the normal variable for its coordinate, the centre and the variance of which are a little off."""
+
+    @staticmethod
+    def coordinates(mode):
+        """Return coordinates, a centre, and a variance."""
+        return NormalScores(), np.array([0.1]), np.array([[1.1]])
+
+
+class NormalScores:
+    """The coordinate."""
+
+    @staticmethod
+    def to_points(v):
+        """Return points and log determinants of the Jacobian."""
+        points, log_slope = CURVE(v)
+        return points, log_slope[:, 0]
+
+    from_points = staticmethod(CURVE.inverse)
+
+    def refitted(self, points, mass):
+        """Return the same."""
+        return self
+
+
+def test_coordinates_make_a_hard_density_an_easy_one():
+    x = np.linspace(-1, 1, 2001)
+    values = LongLeftTail.log_density(x[:, None])
+    top = int(values.argmax())
+    mode = mode_at(x[top], -np.gradient(np.gradient(values, x), x)[top])
+    straight, bent = (
+        sample_by_pairs(target, mode, n_draws=3000, n_chains=4, rng=np.random.default_rng(0))
+        for target in (LongLeftTail(), Bent())
+    )
+    assert bent.accepted
+    assert bent.n_refits == 0 < straight.n_refits
+    assert bent.efficiency > 0.03 + straight.efficiency
+    assert bent.khat < 0.3
+    assert abs(bent.log_evidence) < 5 * bent.log_evidence_error
+    # points come back as points
+    assert stats.kstest(CURVE.inverse(bent.points.reshape(-1, 1)[::4])[:, 0], "norm").statistic < 0.03
+
+
+def test_progress_of_pairs():
+    truth, told = stats.multivariate_normal(np.zeros(2), np.eye(2)), []
+    count = Count(lambda done, total: told.append((done, total)))
+    sample_by_pairs(
+        target_of(truth.logpdf),
+        mode_at(np.zeros(2), np.eye(2)),
+        n_draws=3000,
+        n_chains=2,
+        rng=np.random.default_rng(0),
+        count=count,
+    )
+    # a pilot, and two chains with their warm-up
+    assert told[-1] == (400 + 2 * 3050, 400 + 2 * 3050)
+    assert len(told) > 3
+    assert [done for done, _ in told] == sorted(done for done, _ in told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -11,7 +12,8 @@ import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator, clone
 
-from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear, MixedLogit
+from skdep import BayesLogit, GEEClassifier, GEERegressor, LogitRegressor, MixedLinear, MixedLogit
+from skdep.bayes import Normal
 from skdep.inference import qic
 
 # How many checks `estimator_checks_generator` yields, by minor version of scikit-learn and kind. A version that is not
@@ -55,7 +57,7 @@ class Rows:
         return Rows(*(np.concatenate([getattr(part, key.name) for part in parts]) for key in fields(Rows)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """An estimator and what the common tests must know about it."""
 
@@ -72,7 +74,10 @@ class Case:
     group_effects: bool = False  # whether groups have effects: values in the fitted state, and used by predict
     criterion: Callable[[Any], Any] | None = None  # from skdep.inference, of a fit
     df_methods: tuple[str, ...] = ()  # small-sample methods of coef_table
-    exact: dict[str, Any] = field(default_factory=dict)  # parameters that let the iterations go on to rounding
+    exact: dict[str, Any] = field(default_factory=dict)  # parameters under which invariances hold to rounding
+    unconverged: dict[str, Any] = field(default_factory=lambda: {"max_iter": 1, "tol": 1e-15})  # and that it says so
+    posterior: bool = False  # whether the fit is draws of a posterior: no maximum, no tests, and it keeps counted rows
+    rounding: float = 0.0  # relative accuracy to which fits of the same data agree, where rounding is magnified
     y_units: dict[str, int] = field(default_factory=dict)  # power of the unit of y that a fitted attribute has
     numbered_features: str = ""  # parameter that lists features by number
     scale_equivariant: bool = True  # whether rescaling a feature rescales its coefficient
@@ -84,6 +89,15 @@ class Case:
     def name(self) -> str:
         """The estimator with its parameters, without spaces."""
         return repr(self.estimator).replace(" ", "").replace("\n", "")
+
+    @property
+    def survey_metadata(self) -> set[str]:
+        """What fit takes of the design of a survey, which the rows do not have."""
+        return {"strata", "fpc", "replicate_weights"} & set(inspect.signature(self.estimator.fit).parameters)
+
+    def rtol(self, tolerance: float) -> float:
+        """Return a relative tolerance, larger where the case says that rounding is magnified."""
+        return max(tolerance, self.rounding)
 
     @property
     def n_checks(self) -> tuple[int, bool]:
@@ -179,6 +193,13 @@ def multilevel_binary_rows() -> Rows:
     return rows.but(y=(rng.uniform(size=rows.n_rows) < 1.0 / (1.0 + np.exp(-eta))).astype(int))
 
 
+def few_levels_rows() -> Rows:
+    """Labels of two classes in few groups, with large intercepts: what is drawn takes longer than what is maximised."""
+    rows, eta, effect = _design(n_clusters=24, most=12, seed=2)
+    probability = 1.0 / (1.0 + np.exp(-eta - 2.2 * effect))
+    return rows.but(y=(np.random.default_rng(4).uniform(size=rows.n_rows) < probability).astype(int))
+
+
 def _logit(*cov_types: str, **params: Any) -> dict[str, Any]:
     return {
         "estimator": LogitRegressor(**params),
@@ -197,7 +218,7 @@ def _gee(estimator: BaseEstimator) -> dict[str, Any]:
         "kind": "classifier" if classifier else "regressor",
         "data": binary_rows if classifier else gaussian_rows,
         "weights": "sampling" if estimator.weight_type == "sampling" else "clusters",
-        "cov_types": ("naive", "robust"),
+        "cov_types": ("naive", "robust", "df", "md", "kc", "fg", "mbn", "jackknife"),
         "needs_time": estimator.working_correlation in ("ar1", "unstructured"),
         "counts_clusters": True,
         "criterion": qic,
@@ -243,6 +264,23 @@ def _mixed_logit(**params: Any) -> dict[str, Any]:
     }
 
 
+def _bayes(**params: Any) -> dict[str, Any]:
+    return {
+        "estimator": BayesLogit(method="pairs", n_draws=50, random_state=0, **params),
+        "kind": "classifier",
+        "data": few_levels_rows,
+        "weights": "rows",
+        "cov_types": ("posterior",),
+        "metadata": ("groups", "offset"),
+        "group_effects": True,
+        # the default prior of the intercept is one of log odds at an offset of zero
+        "exact": {"prior": {"Intercept": Normal(0.0, 1e5)}},
+        "unconverged": {"n_draws": 8},
+        "posterior": True,
+        "rounding": 1e-6,
+    }
+
+
 CASES = [
     Case(**_logit()),
     Case(**_logit(penalty="firth")),
@@ -276,6 +314,7 @@ CASES = [
     Case(**_mixed_logit(penalty="weak")),
     Case(**_mixed_logit(weight_type="sampling")),
     Case(**_mixed_logit(random_slopes=[0], weight_type="sampling", weight_scaling="none", n_quadrature=1)),
+    Case(**_bayes()),
 ]
 
 CHECKED = [case for case in CASES if not case.no_sklearn_checks]

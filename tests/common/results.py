@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.testing import assert_allclose
 
 from skdep.inference import coef_table
+from skdep.inference._access import unwrap
 
 from .registry import Case, Rows
 
@@ -16,6 +18,8 @@ FITTED = [
     "intercept_",
     "covariance_",
     "loglik_",
+    "log_evidence_",
+    "draws_",
     "separated_",
     "scale_",
     "association_",
@@ -47,8 +51,11 @@ def results(
         # by factor; the name of a factor is not a result
         found |= {f"{name} {number}": value for number, value in enumerate(found.pop(name).values())}
     for cov_type in cov_types or case.cov_types:
-        found[f"table {cov_type}"] = coef_table(est, cov_type=cov_type).to_numpy()
-    found["residual df"] = coef_table(est, df="residual")["df"].to_numpy()
+        # ranks of draws, which the last columns of a posterior's table are made of, know no rounding
+        columns = slice(5) if case.posterior else slice(None)
+        found[f"table {cov_type}"] = table_of(case, est, cov_type).iloc[:, columns].to_numpy()
+    if not case.posterior:
+        found["residual df"] = coef_table(est, df="residual")["df"].to_numpy()
     for method in case.df_methods if getattr(est, "levels_", None) else ():
         found[f"table {method}"] = coef_table(est, cov_type="model", df=method).to_numpy()
     if case.criterion is not None:
@@ -57,11 +64,21 @@ def results(
         found["predicted"] = predicted(case, est, rows)
         if case.group_effects:
             given = {"groups": rows.groups if isinstance(groups, str) else groups, "offset": rows.offset}
-            if case.kind == "classifier":
+            if case.posterior:
+                probability, sd = est.predict_proba(rows.X, return_std=True, **given)
+                found["conditional"], found["conditional sd"] = probability[:, 1], sd
+            elif case.kind == "classifier":
                 found["conditional"] = est.predict_proba(rows.X, **given)
             else:
                 found["conditional"], found["conditional sd"] = est.predict(rows.X, return_std=True, **given)
     return found
+
+
+def table_of(case: Case, est: Any, cov_type: str | None = None) -> Any:
+    """Return the table of coefficients, of a posterior that of its parameters."""
+    if case.posterior:
+        return unwrap(est).posterior_table().to_frame()
+    return coef_table(est, cov_type=cov_type).to_frame()
 
 
 def predicted(case: Case, est: Any, rows: Rows, *, offset: Any = "of rows") -> np.ndarray:
@@ -70,9 +87,42 @@ def predicted(case: Case, est: Any, rows: Rows, *, offset: Any = "of rows") -> n
     return est.predict_proba(rows.X, **given) if case.kind == "classifier" else est.predict(rows.X, **given)
 
 
-def assert_same(actual: dict[str, Any], expected: dict[str, Any], *, rtol: float = 1e-9, but: tuple[str, ...] = ()):
+@cache
+def plain(case: Case) -> dict[str, Any]:
+    """Return the results of a fit to the case's data; kept, since many tests compare with it."""
+    rows = case.data()
+    return results(case, case.fit(rows), rows)
+
+
+def assert_close(case: Case, actual: Any, expected: Any, *, rtol: float, atol: float = 0.0) -> None:
+    """Assert that numbers are equal up to `rtol`, or up to what the case says of rounding, relative to the largest."""
+    expected = np.asarray(expected, dtype=float)
+    if case.rounding > rtol:
+        atol = max(atol, case.rounding * float(np.abs(expected).max(initial=0.0)))
+    assert_allclose(actual, expected, rtol=case.rtol(rtol), atol=atol)
+
+
+def monte_carlo_error(case: Case, sd: Any) -> Any:
+    """Return how far means over two samples of a posterior with these standard deviations may be from each other.
+
+    Half of the draws count as independent, and six standard errors are allowed for, since many numbers are compared.
+    """
+    n_draws = 4 * case.estimator.n_draws
+    return 6.0 * np.asarray(sd) * np.sqrt(2.0 / (0.5 * n_draws))
+
+
+def assert_same_posterior(case: Case, actual: dict[str, Any], expected: dict[str, Any], name: str) -> None:
+    """Assert that an entry agrees up to Monte Carlo error with one from other draws; ``name sd`` has their spread."""
+    error = monte_carlo_error(case, np.maximum(actual[f"{name} sd"], expected[f"{name} sd"]))
+    assert np.all(np.abs(actual[name] - expected[name]) <= error), name
+
+
+def assert_same(
+    case: Case, actual: dict[str, Any], expected: dict[str, Any], *, rtol: float = 1e-9, but: tuple[str, ...] = ()
+):
     """Assert that two results are equal, up to rounding relative to the largest number of each entry."""
     assert actual.keys() == expected.keys()
+    rtol = case.rtol(rtol) if rtol else 0.0
     for name in expected.keys() - set(but):
         if name in EXACT:
             assert actual[name] == expected[name], name

@@ -22,14 +22,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skdep
-from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear, MixedLogit
+from skdep import BayesLogit, GEEClassifier, GEERegressor, LogitRegressor, MixedLinear, MixedLogit
+from skdep.bayes import HalfNormal, Normal
 from skdep.families import NegativeBinomial
 from skdep.gee import AR1
 from skdep.inference import coef_table
 from skdep.links import get_link
 
 from .registry import CASES, Rows, binary_rows, gaussian_rows, ids
-from .results import assert_same, predicted, results
+from .results import assert_close, assert_same, predicted, results, table_of
 
 pytestmark = pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 
@@ -37,16 +38,26 @@ every_case = pytest.mark.parametrize("case", CASES, ids=ids(CASES))
 CLASSIFIERS = [case for case in CASES if case.kind == "classifier"]
 N_FEATURES = 3
 COLUMNS = ["estimate", "std_error", "statistic", "df", "p_value", "conf_low", "conf_high"]
+OF_POSTERIORS = ["mean", "sd", "median", "q2.5", "q97.5", "mcse", "ess_bulk", "ess_tail", "rhat"]
 ONE_OF_EACH = [
     next(case for case in CASES if isinstance(case.estimator, cls))
-    for cls in (LogitRegressor, GEERegressor, GEEClassifier, MixedLinear, MixedLogit)
+    for cls in (LogitRegressor, GEERegressor, GEEClassifier, MixedLinear, MixedLogit, BayesLogit)
 ]
 
 
 # ------------------------------------------------------------------------------------------------- parameters, copies
 
 CHANGED = [
-    LogitRegressor("l2", C=0.5, fit_intercept=False, weight_type="sampling", cov_type="hc0", max_iter=7, tol=1e-4),
+    LogitRegressor(
+        "l2",
+        C=0.5,
+        fit_intercept=False,
+        weight_type="sampling",
+        cov_type="hc0",
+        lonely_psu="adjust",
+        max_iter=7,
+        tol=1e-4,
+    ),
     GEERegressor(
         NegativeBinomial(2.0),
         link=get_link("log"),
@@ -55,6 +66,7 @@ CHANGED = [
         scale=1.0,
         dof="n",
         weight_type="frequency",
+        lonely_psu="adjust",
         fit_intercept=False,
         max_iter=7,
         tol=1e-4,
@@ -66,6 +78,7 @@ CHANGED = [
         scale=1.0,
         dof="n",
         weight_type="frequency",
+        lonely_psu="adjust",
         fit_intercept=False,
         max_iter=7,
         tol=1e-4,
@@ -95,6 +108,21 @@ CHANGED = [
         max_iter=7,
         tol=1e-4,
     ),
+    BayesLogit(
+        {"sd": HalfNormal(1.0), 0: Normal(0.0, 1.0)},
+        random_slopes={"group": [2, 1]},
+        random_intercept=False,
+        covariance="diagonal",
+        n_draws=60,
+        n_chains=2,
+        method="pairs",
+        fit_intercept=False,
+        random_state=3,
+        n_jobs=1,
+        updating="draws",
+        forgetting=0.9,
+        verbose=1,
+    ),
 ]
 
 
@@ -111,6 +139,8 @@ def test_clone_keeps_every_parameter(est):
 @pytest.mark.parametrize("est", CHANGED, ids=lambda est: type(est).__name__)
 def test_parameters_with_objects_fit_clone_and_pickle(est):
     rows = binary_rows()
+    if isinstance(est, BayesLogit):
+        rows = rows.take(rows.groups < 90)  # half a minute for the rest is not worth it
     est = clone(est).set_params(max_iter=100, scale=None) if "scale" in est.get_params() else clone(est)
     params = est.get_params()
     with warnings.catch_warnings():
@@ -127,13 +157,25 @@ def test_unknown_parameters_and_bad_values_raise(case):
     with pytest.raises(ValueError, match="Invalid parameter 'lambda_'"):
         case.unfitted().set_params(lambda_=1)
     rows = case.data()
-    for name, value in {
+    bad = {
         "max_iter": 0,
         "tol": -1.0,
         "fit_intercept": "yes",
         "weight_type": "fuzzy",
         "cov_type": "x",
-    }.items():
+        "covariance": "free",
+        "n_draws": 0,
+        "n_chains": 0,
+        "method": "gibbs",
+        "updating": "never",
+        "forgetting": 0.0,
+        "verbose": "much",
+    }
+    given = case.estimator.get_params()
+    assert len(bad.keys() & given.keys()) >= 5
+    for name, value in bad.items():
+        if name not in given:
+            continue
         with pytest.raises(ValueError, match=f"The '{name}' parameter of {type(case.estimator).__name__} must be"):
             case.fit(rows, estimator=case.unfitted(**{name: value}))
 
@@ -153,10 +195,10 @@ def test_copies_are_the_same_fit(case, how):
             again = joblib.load(io.BytesIO(buffer.getvalue()))
         else:
             again = getattr(copy, how)(est)
-    assert_same(results(case, again, rows), results(case, est, rows), rtol=0.0)
+    assert_same(case, results(case, again, rows), results(case, est, rows), rtol=0.0)
     assert vars(again).keys() == vars(est).keys()
     assert str(again.summary()) == str(est.summary())
-    pd.testing.assert_frame_equal(coef_table(again).to_frame(), coef_table(est).to_frame(), check_exact=True)
+    pd.testing.assert_frame_equal(table_of(case, again), table_of(case, est), check_exact=True)
 
 
 @every_case
@@ -168,14 +210,20 @@ def test_size_of_a_pickle_does_not_depend_on_the_data(case):
     if case.needs_time:
         same_groups = more_groups
     small, large, many = (len(pickle.dumps(case.fit(part))) for part in (rows, same_groups, more_groups))
-    assert abs(large - small) < 50  # numbers in the text of the summary have more digits
+    if case.posterior:  # draws, and rows of which equal ones are counted
+        assert abs(large - small) < 0.3 * small  # there may be more quadrature nodes
+        assert small < 40 * case.estimator.n_draws * 4 * 5 + 300 * rows.n_rows
+        assert many < small + 300 * 10 * rows.n_rows
+        return
+    # numbers in the text of the summary have more digits; a type of covariance more, or the reason why there is none
+    assert large - small < 500
     if case.group_effects:
         n_groups = len(np.unique(rows.groups))
         assert large < 8_000 + 300 * n_groups
         assert many < 8_000 + 300 * 10 * n_groups
     else:
         assert many < 8_000
-        assert abs(many - small) < 50
+        assert many - small < 500
 
 
 # ------------------------------------------------------------------------------------------------- fitted state
@@ -187,6 +235,10 @@ def _leaves(value, path):
         assert type(value).__dataclass_params__.frozen, f"{path} is a dataclass that is not frozen"
         for part in dataclasses.fields(value):
             yield from _leaves(getattr(value, part.name), f"{path}.{part.name}")
+    elif type(value).__module__.startswith(("skdep.bayes.", "skdep.glmm.")) and vars(value):
+        # the density that random effects are drawn from
+        for name, part in vars(value).items():
+            yield from _leaves(part, f"{path}.{name}")
     elif isinstance(value, Mapping):
         for key, part in value.items():
             yield from _leaves(part, f"{path}[{key!r}]")
@@ -205,6 +257,8 @@ def _fitted_state(est):
 @every_case
 def test_fitted_state_is_plain_and_small(case):
     rows = case.data()
+    if case.posterior:  # it keeps rows, equal ones once
+        rows = Rows.stack([rows, rows])
     est = case.unfitted().fit(
         pd.DataFrame(rows.X, columns=["a", "b", "c"]), rows.y, groups=pd.Series(rows.groups, name="school")
     )
@@ -216,7 +270,7 @@ def test_fitted_state_is_plain_and_small(case):
             assert value.dtype != object or all(isinstance(label, str) for label in value.ravel()), path
             assert value.base is None or value.base.size <= 2 * value.size, f"{path} is a view of something large"
         else:
-            plain = float | int | str | bool | None
+            plain = float | int | str | bool | slice | None
             own = type(value).__module__.startswith("skdep.") and not vars(value)  # families and links without state
             assert isinstance(value, plain) or own, f"{path} is a {type(value)}"
 
@@ -225,7 +279,8 @@ def test_fitted_state_is_plain_and_small(case):
 def test_shapes_and_types(case):
     rows = case.data()
     for fit_intercept in (True, False):
-        est = case.fit(rows, estimator=case.unfitted(fit_intercept=fit_intercept))
+        enough = {"n_draws": 1000} if case.posterior else {}
+        est = case.fit(rows, estimator=case.unfitted(fit_intercept=fit_intercept, **enough))
         n_params = N_FEATURES + fit_intercept
         assert est.covariance_.shape == (n_params, n_params)
         assert_array_equal(est.covariance_, est.covariance_.T)
@@ -247,11 +302,14 @@ def test_shapes_and_types(case):
         assert est.n_iter_ >= 1
         assert est.converged_ is True
         assert est.n_features_in_ == N_FEATURES
-        table = coef_table(est)
-        assert list(table.index) == (["Intercept"] if fit_intercept else []) + ["x0", "x1", "x2"]
-        assert list(table.columns) == COLUMNS
-        np.testing.assert_allclose(table["std_error"], np.sqrt(np.diag(est.covariance_)), rtol=1e-12)
-        assert np.array_equal(table["estimate"], np.r_[np.ravel(est.intercept_)[:fit_intercept], np.ravel(est.coef_)])
+        table = table_of(case, est)
+        names = (["Intercept"] if fit_intercept else []) + ["x0", "x1", "x2"]
+        assert list(table.index) == ([*names, "sd[group, Intercept]"] if case.posterior else names)
+        assert list(table.columns) == (OF_POSTERIORS if case.posterior else COLUMNS)
+        estimate, std_error = table.loc[names, ["mean", "sd"] if case.posterior else ["estimate", "std_error"]].T.values
+        np.testing.assert_allclose(std_error, np.sqrt(np.diag(est.covariance_)), rtol=1e-12)
+        params = np.r_[np.ravel(est.intercept_)[:fit_intercept], np.ravel(est.coef_)]
+        np.testing.assert_allclose(estimate, params, rtol=1e-12 if case.posterior else 0.0)
         assert list(getattr(est, "separated_", [])) == []
         if case.counts_clusters:
             assert est.n_clusters_ == 150
@@ -287,22 +345,28 @@ def test_too_few_iterations_warn_and_are_recorded(case):
     if case.estimator.get_params().get("family") == "gaussian" and case.estimator.working_correlation == "independence":
         pytest.skip("least squares need no iterations")
     rows = case.data()
-    est = case.unfitted(max_iter=1, tol=1e-15)
-    with pytest.warns(ConvergenceWarning, match=r"did not converge.*\b1 (iterations|steps)\b"):
+    est = case.unfitted(**case.unconverged)
+    n_iter, said = (1, "did not converge") if not case.posterior else (8, "Raise n_draws")
+    with pytest.warns(ConvergenceWarning, match=rf"{said}.*\b1 (iterations|steps)\b" if n_iter == 1 else said):
         case.fit(rows, estimator=est)
     assert est.converged_ is False
-    assert est.n_iter_ == 1
-    assert "did not converge" in str(est.summary())
+    assert est.n_iter_ == n_iter
+    assert said in str(est.summary())
 
 
 @pytest.mark.parametrize("case", ONE_OF_EACH, ids=ids(ONE_OF_EACH))
 def test_warnings_name_the_line_of_the_user(case):
     """Python shows a warning once a line: pointing into the library, the next fit's would be swallowed."""
     rows = case.data()
+    # collinear features are no trouble to a prior
+    odd = case.unconverged if case.posterior else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        est = case.fit(rows)
     calls = {
-        "fit": lambda: case.unfitted().fit(np.column_stack([rows.X, rows.X[:, 0]]), rows.y),
-        "predict": lambda: case.fit(rows).predict(rows.X),
-        "score": lambda: case.fit(rows).score(rows.X, rows.y),
+        "fit": lambda: case.unfitted(**odd).fit(np.column_stack([rows.X, rows.X[:, 0]]), rows.y),
+        "predict": lambda: est.predict(rows.X),
+        "score": lambda: est.score(rows.X, rows.y),
     }
     places = {}
     for name, call in calls.items():
@@ -327,7 +391,10 @@ def test_refit_is_a_fresh_fit(case):
         fresh = case.fit(narrow)
     assert vars(used).keys() == vars(fresh).keys()
     assert_same(
-        results(case, used, cov_types=case.cov_types[:2]), results(case, fresh, cov_types=case.cov_types[:2]), rtol=0
+        case,
+        results(case, used, cov_types=case.cov_types[:2]),
+        results(case, fresh, cov_types=case.cov_types[:2]),
+        rtol=0,
     )
     assert str(used.summary()) == str(fresh.summary())
     with warnings.catch_warnings():
@@ -441,8 +508,8 @@ def test_names_of_features(case):
     frame = pd.DataFrame(rows.X, columns=["age", "sex", "dose"])
     est = case.fit(rows.but(X=frame))
     assert list(est.feature_names_in_) == ["age", "sex", "dose"]
-    assert list(coef_table(est).index) == ["Intercept", "age", "sex", "dose"]
-    np.testing.assert_allclose(est.coef_, case.fit(rows).coef_, rtol=1e-10)  # a frame's memory has another order
+    assert list(table_of(case, est).index)[:4] == ["Intercept", "age", "sex", "dose"]
+    assert_close(case, est.coef_, case.fit(rows).coef_, rtol=1e-10)  # a frame's memory has another order
     with pytest.raises(ValueError, match="feature names"):
         est.predict(frame[["sex", "age", "dose"]], offset=rows.offset)
     with pytest.raises(ValueError, match="feature names"):
@@ -468,7 +535,7 @@ def test_text_and_html_representations(case):
     assert name in str(summary)
     assert "Intercept" in str(summary)
     assert "<table" in summary._repr_html_()
-    pd.testing.assert_frame_equal(summary.to_frame(), coef_table(est).to_frame())
+    pd.testing.assert_frame_equal(summary.to_frame(), table_of(case, est))
 
 
 @every_case
@@ -478,7 +545,7 @@ def test_set_output_of_a_pipeline(case):
     pipe = make_pipeline(StandardScaler(), case.unfitted()).set_output(transform="pandas")
     pipe.fit(frame, rows.y)
     assert list(pipe[-1].feature_names_in_) == ["age", "sex", "dose"]
-    assert list(coef_table(pipe).index) == ["Intercept", "age", "sex", "dose"]
+    assert list(table_of(case, pipe).index) == ["Intercept", "age", "sex", "dose"]
     assert isinstance(pipe.predict(frame), np.ndarray)
 
 
@@ -501,6 +568,7 @@ REQUIRED = {"PR01", "PR02", "PR03", "PR04", "PR07", "RT01", "RT03", "GL08"}
 USER_MODULES = ("skdep", "skdep.inference", "skdep.datasets")
 MODULES = (
     *USER_MODULES,
+    "skdep.bayes",
     "skdep.gee",
     "skdep.logit",
     "skdep.mixed",
@@ -582,6 +650,8 @@ def test_fitted_attributes_are_those_that_are_documented(cls):
             rows = case.data()
             est = case.fit(rows.but(X=pd.DataFrame(rows.X, columns=["a", "b", "c"])))
             found |= {name for name in _fitted_state(est) if not name.startswith("_")}
+            public = [name for name in dir(cls) if name.endswith("_") and not name.startswith("_")]
+            found |= {name for name in public if isinstance(getattr(cls, name), property)}
     assert found == documented
 
 

@@ -13,7 +13,15 @@ from skdep import GEEClassifier, GEERegressor, LogitRegressor
 from skdep.inference import coef_table
 
 from .registry import CASES, Rows, binary_rows, ids
-from .results import assert_same, predicted, results
+from .results import (
+    assert_close,
+    assert_same,
+    assert_same_posterior,
+    monte_carlo_error,
+    plain,
+    predicted,
+    results,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning"),
@@ -49,7 +57,7 @@ def test_order_of_rows_does_not_matter(case, weighted):
     weight = case.sample_weight(rows) if weighted else np.ones(rows.n_rows)
     order = np.random.default_rng(3).permutation(rows.n_rows)
     expected = results(case, case.fit(rows, sample_weight=weight), rows)
-    assert_same(results(case, case.fit(rows.take(order), sample_weight=weight[order]), rows), expected)
+    assert_same(case, results(case, case.fit(rows.take(order), sample_weight=weight[order]), rows), expected)
 
 
 @every_case
@@ -57,7 +65,7 @@ def test_groups_need_not_be_contiguous(case):
     rows = case.data()
     assert np.mean(np.diff(rows.groups) != 0) > 0.9, "the data should be scattered"
     together = rows.take(np.lexsort((rows.time, rows.groups)))
-    assert_same(results(case, case.fit(together), rows), results(case, case.fit(rows), rows))
+    assert_same(case, results(case, case.fit(together), rows), plain(case))
 
 
 def _objects(values):
@@ -96,11 +104,12 @@ RELABELLED = {
 def test_names_of_groups_do_not_matter(case, labels):
     rows = case.data()
     codes = np.unique(rows.groups, return_inverse=True)[1]
-    assert_same(
-        results(case, case.fit(rows, groups=labels(codes)), rows, groups=labels(codes)),
-        results(case, case.fit(rows), rows),
-        rtol=1e-9,
-    )
+    found = results(case, case.fit(rows, groups=labels(codes)), rows, groups=labels(codes))
+    # effects are drawn in the order of the labels
+    redrawn = ("conditional", "conditional sd") if case.posterior else ()
+    assert_same(case, found, plain(case), rtol=1e-9, but=redrawn)
+    if redrawn:
+        assert_same_posterior(case, found, plain(case), "conditional")
 
 
 @every_case
@@ -110,7 +119,7 @@ def test_metadata_are_matched_by_position_not_by_index(case):
     index = np.random.default_rng(0).permutation(rows.n_rows)
     metadata = {key: pd.Series(getattr(rows, key), index=index) for key in case.metadata}
     est = case.unfitted().fit(rows.X, rows.y, sample_weight=pd.Series(weight, index=index[::-1]), **metadata)
-    assert_same(results(case, est), results(case, case.fit(rows, sample_weight=weight)))
+    assert_same(case, results(case, est), results(case, case.fit(rows, sample_weight=weight)))
 
 
 @pytest.mark.parametrize("case", MARGINAL, ids=ids(MARGINAL))
@@ -124,7 +133,7 @@ def test_without_groups_each_row_is_its_own_group(case):
         case.fit(rows, estimator=case.unfitted(**cov_type), sample_weight=weight, groups=groups)
         for groups in (None, np.random.default_rng(0).permutation(rows.n_rows))
     )
-    assert_same(results(case, own, rows, cov_types=cov_types), results(case, alone, rows, cov_types=cov_types))
+    assert_same(case, results(case, own, rows, cov_types=cov_types), results(case, alone, rows, cov_types=cov_types))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "cluster" in case.cov_types], ids=lambda case: case.name)
@@ -143,8 +152,9 @@ def test_clusters_of_one_row_give_the_heteroscedastic_sandwich(case):
 def test_weights_of_one_are_no_weights(case):
     rows = case.data()
     assert_same(
+        case,
         results(case, case.fit(rows, sample_weight=np.ones(rows.n_rows)), rows),
-        results(case, case.fit(rows), rows),
+        plain(case),
         rtol=1e-10,
     )
 
@@ -170,8 +180,8 @@ def test_weight_zero_is_a_dropped_row_of_its_group(case):
         offset=np.where(out, 50.0, rows.offset),
     )
     expected = results(case, case.fit(rows.take(~out), sample_weight=weight[~out]), rows)
-    assert_same(results(case, case.fit(rows, sample_weight=weight), rows), expected)
-    assert_same(results(case, case.fit(odd, sample_weight=weight), rows), expected)
+    assert_same(case, results(case, case.fit(rows, sample_weight=weight), rows), expected)
+    assert_same(case, results(case, case.fit(odd, sample_weight=weight), rows), expected)
 
 
 @pytest.mark.parametrize("case", REPEATED_CLUSTERS, ids=ids(REPEATED_CLUSTERS))
@@ -181,7 +191,7 @@ def test_weight_zero_is_a_dropped_cluster(case):
     kept = weight > 0
     assert 20 < kept.sum() < rows.n_rows - 20
     expected = results(case, case.fit(rows.take(kept), sample_weight=weight[kept]), rows)
-    assert_same(results(case, case.fit(rows, sample_weight=weight), rows), expected)
+    assert_same(case, results(case, case.fit(rows, sample_weight=weight), rows), expected)
 
 
 @pytest.mark.parametrize("case", SAMPLING, ids=ids(SAMPLING))
@@ -221,7 +231,7 @@ def test_frequency_is_a_repeated_row_of_the_same_group(case, grouped):
     cov_types = case.cov_types if grouped else tuple(set(case.cov_types) - {"cluster"})
     repeated = rows.take(np.repeat(np.arange(rows.n_rows), weight))
     actual = results(case, case.fit(rows, sample_weight=weight, **metadata), rows, cov_types=cov_types)
-    assert_same(actual, results(case, case.fit(repeated, **metadata), rows, cov_types=cov_types))
+    assert_same(case, actual, results(case, case.fit(repeated, **metadata), rows, cov_types=cov_types))
 
 
 @pytest.mark.parametrize(
@@ -232,10 +242,10 @@ def test_covariance_under_frequencies(case, cov_type):
     rows = case.data()
     weight = np.random.default_rng(7).integers(0, 4, rows.n_rows)
     repeated = rows.take(np.repeat(np.arange(rows.n_rows), weight))
-    est = case.unfitted(cov_type=cov_type)
-    once = case.fit(rows, estimator=est, sample_weight=weight)
-    often = case.fit(repeated, estimator=case.unfitted(cov_type=cov_type))
-    assert_allclose(once.covariance_, often.covariance_, rtol=1e-8, atol=1e-12)
+    chosen = {} if case.posterior else {"cov_type": cov_type}
+    once = case.fit(rows, estimator=case.unfitted(**chosen), sample_weight=weight)
+    often = case.fit(repeated, estimator=case.unfitted(**chosen))
+    assert_close(case, once.covariance_, often.covariance_, rtol=1e-8, atol=1e-12)
 
 
 def _repeated_clusters(rows, weight):
@@ -261,7 +271,7 @@ def test_frequency_is_a_repeated_cluster(case, grouped, params):
     once = case.fit(rows, estimator=case.unfitted(**params), sample_weight=weight, **metadata)
     often = case.fit(repeated, estimator=case.unfitted(**params))
     # where the iterations begin depends on the number of rows: so may their number
-    assert_same(results(case, once, rows), results(case, often, rows), rtol=1e-8, but=("n_iter_",))
+    assert_same(case, results(case, once, rows), results(case, often, rows), rtol=1e-8, but=("n_iter_",))
 
 
 @pytest.mark.parametrize("case", REPEATED_CLUSTERS, ids=ids(REPEATED_CLUSTERS))
@@ -283,13 +293,14 @@ def test_scale_of_sampling_weights_means_nothing(case, factor):
     rows = case.data()
     weight = case.sample_weight(rows)
     expected = results(case, case.fit(rows, sample_weight=weight), rows)
-    assert_same(results(case, case.fit(rows, sample_weight=factor * weight), rows), expected, rtol=1e-10)
+    assert_same(case, results(case, case.fit(rows, sample_weight=factor * weight), rows), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("case", [case for case in SAMPLING if "robust" in case.cov_types], ids=lambda case: case.name)
 def test_equal_sampling_weights_are_no_weights(case):
     rows = case.data()
     assert_same(
+        case,
         results(case, case.fit(rows, sample_weight=np.full(rows.n_rows, 3.5)), rows),
         results(case, case.fit(rows), rows),
         rtol=1e-10,
@@ -304,7 +315,7 @@ def test_weights_of_any_numeric_type(case):
         weight[:2] = 2.0, 1.0
     expected = results(case, case.fit(rows, sample_weight=weight))
     for given in (weight.astype(np.int32), weight.astype(np.float32), list(weight), pd.Series(weight.astype(int))):
-        assert_same(results(case, case.fit(rows, sample_weight=given)), expected, rtol=1e-12)
+        assert_same(case, results(case, case.fit(rows, sample_weight=given)), expected, rtol=1e-12)
 
 
 @every_case
@@ -334,26 +345,28 @@ def test_bad_weights_raise(case, change, message):
 @pytest.mark.parametrize("factors", [(10.0, 0.1, -2.0), (1e-6, 1e6, 1e3)], ids=str)
 def test_rescaled_features(case, factors):
     rows = case.data()
+    if case.posterior:
+        factors = np.abs(factors)  # a mirrored posterior has other draws, see the test of swapped labels
     before, after = (
         case.fit(part, estimator=case.unfitted(**case.exact)) for part in (rows, rows.but(X=rows.X * factors))
     )
     per_parameter = np.array([1.0, *factors])
-    assert_allclose(np.ravel(after.coef_) * factors, np.ravel(before.coef_), rtol=1e-7)
-    assert_allclose(after.intercept_, before.intercept_, rtol=1e-7)
-    assert_allclose(
-        after.covariance_ * np.outer(per_parameter, per_parameter), before.covariance_, rtol=1e-6, atol=1e-9
+    assert_close(case, np.ravel(after.coef_) * factors, np.ravel(before.coef_), rtol=1e-7)
+    assert_close(case, after.intercept_, before.intercept_, rtol=1e-7)
+    assert_close(
+        case, after.covariance_ * np.outer(per_parameter, per_parameter), before.covariance_, rtol=1e-6, atol=1e-9
     )
-    for cov_type in case.cov_types:
+    for cov_type in () if case.posterior else case.cov_types:
         old, new = (coef_table(est, cov_type=cov_type) for est in (before, after))
         assert_allclose(new["statistic"] * np.sign(per_parameter), old["statistic"], rtol=1e-6)
         assert_allclose(new["p_value"], old["p_value"], rtol=1e-5)
     expected = predicted(case, before, rows)
-    assert_allclose(predicted(case, after, rows.but(X=rows.X * factors)), expected, rtol=1e-7, atol=1e-9)
+    assert_close(case, predicted(case, after, rows.but(X=rows.X * factors)), expected, rtol=1e-7, atol=1e-9)
     old, new = results(case, before), results(case, after)
     if case.restricted:
         new["loglik_"] += np.sum(np.log(np.abs(factors)))  # half the logarithm of |X'V^-1 X|
     for name in old.keys() & UNITLESS:
-        assert_allclose(new[name], old[name], rtol=1e-7, err_msg=name)
+        assert_close(case, new[name], old[name], rtol=1e-7)
 
 
 @pytest.mark.parametrize("case", SHIFT_EQUIVARIANT, ids=ids(SHIFT_EQUIVARIANT))
@@ -362,15 +375,15 @@ def test_shifted_features_move_only_the_intercept(case, shift):
     rows = case.data()
     before = case.fit(rows)
     after = case.fit(rows.but(X=rows.X + shift))
-    assert_allclose(after.coef_, before.coef_, rtol=1e-6)
-    assert_allclose(after.intercept_ + np.ravel(after.coef_) @ shift, before.intercept_, rtol=1e-6)
-    assert_allclose(after.covariance_[1:, 1:], before.covariance_[1:, 1:], rtol=1e-6, atol=1e-9)
-    assert_allclose(
-        predicted(case, after, rows.but(X=rows.X + shift)), predicted(case, before, rows), rtol=1e-7, atol=1e-8
+    assert_close(case, after.coef_, before.coef_, rtol=1e-6)
+    assert_close(case, after.intercept_ + np.ravel(after.coef_) @ shift, before.intercept_, rtol=1e-6)
+    assert_close(case, after.covariance_[1:, 1:], before.covariance_[1:, 1:], rtol=1e-6, atol=1e-9)
+    assert_close(
+        case, predicted(case, after, rows.but(X=rows.X + shift)), predicted(case, before, rows), rtol=1e-7, atol=1e-8
     )
     old, new = results(case, before), results(case, after)
     for name in old.keys() & UNITLESS:
-        assert_allclose(new[name], old[name], rtol=1e-6, err_msg=name)
+        assert_close(case, new[name], old[name], rtol=1e-6)
 
 
 @every_case
@@ -379,6 +392,10 @@ def test_order_of_features_does_not_matter(case):
     before = case.fit(rows)
     after = case.fit(rows.but(X=rows.X[:, [2, 0, 1]]), estimator=case.renumbered([2, 0, 1]))
     parameters = [0, 3, 1, 2]
+    if case.posterior:  # the directions in which it is drawn may have other signs
+        error = monte_carlo_error(case, np.sqrt(np.diag(before.covariance_)))[1:]
+        assert np.all(np.abs(np.ravel(after.coef_)[[1, 2, 0]] - np.ravel(before.coef_)) < error)
+        return
     assert_allclose(np.ravel(after.coef_), np.ravel(before.coef_)[[2, 0, 1]], rtol=1e-8)
     assert_allclose(after.covariance_, before.covariance_[np.ix_(parameters, parameters)], rtol=1e-8, atol=1e-12)
 
@@ -388,16 +405,24 @@ def test_constant_offset_moves_only_the_intercept(case):
     rows = case.data()
     expected = results(case, case.fit(rows, estimator=case.unfitted(**case.exact)), rows)
     est = case.fit(rows.but(offset=rows.offset + 0.7), estimator=case.unfitted(**case.exact))
-    assert_allclose(est.intercept_, np.asarray(expected["intercept_"]) - 0.7, rtol=1e-8)
-    assert_allclose(est.coef_, expected["coef_"], rtol=1e-8)
-    assert_allclose(est.covariance_, expected["covariance_"], rtol=1e-7, atol=1e-10)
-    assert_allclose(predicted(case, est, rows.but(offset=rows.offset + 0.7)), expected["predicted"], rtol=1e-8)
+    assert_close(case, est.intercept_, np.asarray(expected["intercept_"]) - 0.7, rtol=1e-8)
+    assert_close(case, est.coef_, expected["coef_"], rtol=1e-8)
+    assert_close(case, est.covariance_, expected["covariance_"], rtol=1e-7, atol=1e-10)
+    assert_close(case, predicted(case, est, rows.but(offset=rows.offset + 0.7)), expected["predicted"], rtol=1e-8)
 
 
 @pytest.mark.parametrize("case", CLASSIFIERS, ids=ids(CLASSIFIERS))
 def test_swapped_labels_flip_signs(case):
     rows = case.data()
     before, after = case.fit(rows.but(offset=None)), case.fit(rows.but(y=1 - rows.y, offset=None))
+    if case.posterior:  # of the mirrored pairs the other point is kept
+        mean, mirrored = (np.concatenate([est.intercept_, est.coef_[0]]) for est in (before, after))
+        assert np.all(np.abs(mirrored + mean) < monte_carlo_error(case, np.sqrt(np.diag(before.covariance_))))
+        probability, sd = before.predict_proba(rows.X, return_std=True)
+        gap = np.abs(after.predict_proba(rows.X)[:, 0] - probability[:, 1])
+        assert np.all(gap < monte_carlo_error(case, sd))
+        assert abs(after.log_evidence_ - before.log_evidence_) < 0.2
+        return
     assert_allclose(after.coef_, -before.coef_, rtol=1e-8)
     assert_allclose(after.intercept_, -before.intercept_, rtol=1e-8)
     assert_allclose(after.covariance_, before.covariance_, rtol=1e-8, atol=1e-12)
@@ -421,7 +446,7 @@ def test_names_of_classes_do_not_matter(case, classes):
     rows = case.data()
     labels = np.asarray(classes)[rows.y]
     est = case.fit(rows.but(y=labels))
-    assert_same(results(case, est, rows), results(case, case.fit(rows), rows), rtol=1e-12)
+    assert_same(case, results(case, est, rows), plain(case), rtol=1e-12)
     assert list(est.classes_) == list(classes)
     predictions = est.predict(rows.X, offset=rows.offset)
     assert set(predictions) == set(classes)
@@ -452,7 +477,7 @@ def test_units_of_an_outcome(case, factor):
 def test_origin_of_time_does_not_matter(case, origin):
     rows = case.data()
     expected = results(case, case.fit(rows), rows)
-    assert_same(results(case, case.fit(rows, time=rows.time + origin), rows), expected, but=("times_",))
+    assert_same(case, results(case, case.fit(rows, time=rows.time + origin), rows), expected, but=("times_",))
 
 
 @pytest.mark.parametrize("case", TIMED, ids=ids(TIMED))
@@ -460,7 +485,7 @@ def test_unit_of_time_changes_the_association_only(case):
     rows = case.data()
     expected = results(case, case.fit(rows), rows)
     actual = results(case, case.fit(rows, time=rows.time / 12.0), rows)
-    assert_same(actual, expected, rtol=1e-7, but=("times_", "association_"))
+    assert_same(case, actual, expected, rtol=1e-7, but=("times_", "association_"))
     if np.ndim(expected["association_"]) == 0:
         assert expected["association_"] > 0.1
         assert_allclose(actual["association_"], expected["association_"] ** 12.0, rtol=1e-6)
@@ -482,14 +507,14 @@ def test_times_of_any_type(case):
         pd.Series(days),
         pd.Series(rows.time, dtype="Float64"),
     ):
-        assert_same(results(case, case.fit(rows, time=time), rows), expected, but=("times_",))
+        assert_same(case, results(case, case.fit(rows, time=time), rows), expected, but=("times_",))
     ordered = pd.Categorical(rows.time.astype(int), ordered=True)
-    assert_same(results(case, case.fit(rows, time=ordered), rows), expected)
+    assert_same(case, results(case, case.fit(rows, time=ordered), rows), expected)
     texts = np.array(["day 0", "day 1", "day 2", "day 3"])[rows.time.astype(int)]
     with pytest.raises(ValueError, match="time must be numbers"):
         case.fit(rows, time=texts)
     categorical = pd.Series(pd.Categorical(texts, ordered=True))
-    assert_same(results(case, case.fit(rows, time=categorical), rows), expected)
+    assert_same(case, results(case, case.fit(rows, time=categorical), rows), expected)
 
 
 @pytest.mark.parametrize("case", TIMED, ids=ids(TIMED))
@@ -500,7 +525,7 @@ def test_without_time_the_order_of_rows_counts_with_a_warning(case):
     position = np.arange(rows.n_rows) - np.repeat(first, sizes)
     expected = results(case, case.fit(together.but(time=position)), rows)
     with pytest.warns(UserWarning, match="no time was given"):
-        assert_same(results(case, case.fit(together.but(time=None)), rows), expected)
+        assert_same(case, results(case, case.fit(together.but(time=None)), rows), expected)
 
 
 @pytest.mark.parametrize("case", TIMED, ids=ids(TIMED))

@@ -10,11 +10,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skdep.inference import coef_table
 
 from .registry import CASES, Rows, ids
-from .results import assert_same, results
+from .results import assert_close, assert_same, results
 
 pytestmark = pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 
-MIXED = [case for case in CASES if case.group_effects]
+GROUPED = [case for case in CASES if case.group_effects]
+MIXED = [case for case in GROUPED if not case.posterior]
 PRECISION = [case for case in MIXED if case.weights == "precision"]
 FREQUENCY = [case for case in MIXED if case.weights == "rows"]
 GROUP_WEIGHTED = [case for case in MIXED if "group_weight" in case.metadata]
@@ -23,6 +24,7 @@ SHIFTED_SLOPES = [case for case in MIXED if case.shift_equivariant and case.numb
 LINEAR = [case for case in MIXED if case.kind == "regressor"]
 LOGIT = [case for case in MIXED if case.kind == "classifier"]
 
+every_grouped = pytest.mark.parametrize("case", GROUPED, ids=ids(GROUPED))
 every_mixed = pytest.mark.parametrize("case", MIXED, ids=ids(MIXED))
 every_linear = pytest.mark.parametrize("case", LINEAR, ids=ids(LINEAR))
 every_logit = pytest.mark.parametrize("case", LOGIT, ids=ids(LOGIT))
@@ -49,7 +51,7 @@ def unit_of_effects(case, factors):
 # ------------------------------------------------------------------------------------------------- attributes
 
 
-@every_mixed
+@every_grouped
 def test_attributes_agree_with_each_other(case):
     rows = case.data()
     est = case.fit(rows.but(groups=pd.Series(rows.groups, name="school")))
@@ -61,14 +63,20 @@ def test_attributes_agree_with_each_other(case):
     covariance = est.random_covariance_["school"]
     assert_array_equal(covariance, covariance.T)
     assert np.linalg.eigvalsh(covariance).min() > 0
-    assert not est.singular_
     if q == 2:
         assert (covariance[0, 1] == 0.0) == (case.estimator.covariance == "diagonal")
     for name in OF_EVERY_LEVEL:
         assert getattr(est, name)["school"].shape == (len(levels), q)
     assert np.all(est.random_effects_sd_["school"] > 0)
     assert np.all(est.random_effects_sd_["school"] < np.sqrt(np.diag(covariance)))
+    if case.posterior:
+        assert isinstance(est.log_evidence_, float)
+        drawn = est._effect_draws()["school"]
+        assert_allclose(est.random_effects_["school"], drawn.mean(axis=0))
+        assert_allclose(est.random_effects_sd_["school"], drawn.std(axis=0))
+        return
     assert isinstance(est.loglik_, float) and isinstance(est.singular_, bool)
+    assert not est.singular_
     if case in LINEAR:
         assert isinstance(est.sigma2_, float) and est.sigma2_ > 0
     else:
@@ -76,18 +84,34 @@ def test_attributes_agree_with_each_other(case):
         assert est.n_quadrature_ == case.estimator.n_quadrature or case.estimator.n_quadrature == "auto"
 
 
-@every_mixed
+@every_grouped
 def test_summary_shows_groups_and_variances(case):
     rows = case.data()
     est = case.fit(rows.but(groups=pd.Series(rows.groups, name="school")))
     text = str(est.summary())
     sizes = np.unique(rows.groups, return_counts=True)[1]
+    shown = {"Levels of school": f"{len(sizes)}, of {sizes.min()} to {sizes.max()} rows"}
+    shown |= _of_posteriors(est) if case.posterior else _of_likelihoods(case, est)
+    lines = dict(line.split("  ", 1) for line in text.splitlines() if "  " in line.strip())
+    for label, value in shown.items():
+        assert lines[label].strip() == value
+
+
+def _of_posteriors(est):
+    """Return lines of the summary of a posterior."""
+    error = est.diagnostics_["log_evidence_error"]
+    assert list(est.summary().to_frame().index)[-1] == "sd[school, Intercept]"
+    return {
+        "Classes": "success is 1, failure 0",
+        "Log evidence": f"{est.log_evidence_:.3f} (Monte Carlo error {error:.2g})",
+    }
+
+
+def _of_likelihoods(case, est):
+    """Return lines of the summary of a fit that maximises a likelihood."""
     sampling = case.weights == "sampling"
     kind = "Log pseudo-likelihood" if sampling else "REML log-likelihood" if case.restricted else "Log-likelihood"
-    shown = {
-        "Levels of school": f"{len(sizes)}, of {sizes.min()} to {sizes.max()} rows",
-        kind: f"{est.loglik_:.4f}",
-    }
+    shown = {kind: f"{est.loglik_:.4f}"}
     if case in LINEAR:
         shown["Method"] = "pseudo-likelihood" if sampling else case.estimator.method.upper()
         shown["Residual SD"] = f"{np.sqrt(est.sigma2_):.5g}"
@@ -97,9 +121,7 @@ def test_summary_shows_groups_and_variances(case):
         shown["Classes"] = "success is 1, failure 0"
     for effect, variance in zip(est.random_names_["school"], np.diag(est.random_covariance_["school"]), strict=True):
         shown[f"SD of {effect} by school"] = f"{np.sqrt(variance):.5g}"
-    lines = dict(line.split("  ", 1) for line in text.splitlines() if "  " in line.strip())
-    for label, value in shown.items():
-        assert lines[label].strip() == value
+    return shown
 
 
 @every_mixed
@@ -168,20 +190,22 @@ def test_a_column_of_ones_is_the_intercept(case):
 # ------------------------------------------------------------------------------------------------- units, origins
 
 
-@every_mixed
+@every_grouped
 @pytest.mark.parametrize("factors", [(10.0, 0.1, -2.0), (-1e-6, 1e6, 1e3)], ids=str)
 def test_effects_of_rescaled_features(case, factors):
     rows = case.data()
+    if case.posterior:
+        factors = np.abs(factors)  # a mirrored posterior has other draws
     before, after = (
         case.fit(part, estimator=case.unfitted(**case.exact)) for part in (rows, rows.but(X=rows.X * factors))
     )
     unit = unit_of_effects(case, factors)
     old, new = (group_part(est, "random_covariance_") for est in (before, after))
-    assert_allclose(new * np.outer(unit, unit), old, rtol=1e-7, atol=1e-9)
+    assert_close(case, new * np.outer(unit, unit), old, rtol=1e-7, atol=1e-9)
     old, new = (group_part(est, "random_effects_") for est in (before, after))
-    assert_allclose(new * unit, old, rtol=1e-7, atol=1e-9)
+    assert_close(case, new * unit, old, rtol=1e-7, atol=1e-9)
     old, new = (group_part(est, "random_effects_sd_") for est in (before, after))
-    assert_allclose(new * np.abs(unit), old, rtol=1e-7)
+    assert_close(case, new * np.abs(unit), old, rtol=1e-7)
 
 
 @every_mixed
@@ -256,7 +280,7 @@ def test_unit_of_precisions_goes_into_the_residual_variance(case, factor):
     actual, expected = results(case, after, rows), results(case, before, rows)
     assert_allclose(actual["sigma2_"], factor * expected["sigma2_"], rtol=1e-8)
     # the search has another way to go
-    assert_same(actual, expected, rtol=1e-7, but=("sigma2_", "n_iter_"))
+    assert_same(case, actual, expected, rtol=1e-7, but=("sigma2_", "n_iter_"))
 
 
 @pytest.mark.parametrize("case", PRECISION, ids=ids(PRECISION))
@@ -293,13 +317,16 @@ def _beta_at(rows, ratio, precision):
 def test_scale_of_group_weights_means_nothing(case, factor):
     rows = case.data()
     expected = results(case, case.fit(rows), rows)
-    assert_same(results(case, case.fit(rows.but(group_weight=factor * rows.group_weight)), rows), expected, rtol=1e-10)
+    assert_same(
+        case, results(case, case.fit(rows.but(group_weight=factor * rows.group_weight)), rows), expected, rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("case", GROUP_WEIGHTED, ids=ids(GROUP_WEIGHTED))
 def test_equal_group_weights_are_none(case):
     rows = case.data()
     assert_same(
+        case,
         results(case, case.fit(rows, group_weight=np.full(rows.n_rows, 3.5)), rows),
         results(case, case.fit(rows, group_weight=None), rows),
         but=("table model",),  # small-sample inference knows no weights of groups
@@ -313,7 +340,7 @@ def test_group_weight_zero_is_a_dropped_group(case):
     actual = case.fit(rows, group_weight=np.where(kept, rows.group_weight, 0.0))
     expected = case.fit(rows.take(kept))
     assert_array_equal(actual.levels_["group"], expected.levels_["group"])
-    assert_same(results(case, actual, rows), results(case, expected, rows))
+    assert_same(case, results(case, actual, rows), results(case, expected, rows))
 
 
 @pytest.mark.parametrize("case", GROUP_WEIGHTED, ids=ids(GROUP_WEIGHTED))
@@ -336,7 +363,7 @@ def test_integer_group_weights_repeat_groups(case):
     assert_allclose(weighted.loglik_ * mean, often.loglik_, rtol=1e-9)
 
 
-@every_mixed
+@every_grouped
 def test_a_level_without_weight_is_unknown(case):
     rows = case.data()
     label = rows.groups[0]

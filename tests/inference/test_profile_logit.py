@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdep import LogitRegressor, MixedLogit
+from skdep import GEEClassifier, LogitRegressor, MixedLogit
 from skdep._threads import one_blas_thread
 from skdep.datasets import load_ohio
 from skdep.exceptions import CollinearityWarning, SeparationWarning, SingularFitWarning
@@ -549,8 +549,8 @@ def test_fits_without_a_likelihood_are_refused():
         model = MixedLogit().fit(X, X[:, 0] > 0.5)
     with pytest.raises(ValueError, match="finite estimates"):
         profile_interval(model, X=X, y=X[:, 0] > 0.5)
-    with pytest.raises(TypeError, match="MixedLinear and MixedLogit"):
-        profile_interval(LogitRegressor().fit(X, y), X=X, y=y)
+    with pytest.raises(TypeError, match="MixedLogit"):
+        profile_interval(GEEClassifier().fit(X, y), X=X, y=y)
     model = MixedLogit().fit(**data)
     with pytest.raises(ValueError, match="unknown names"):
         profile_interval(model, "Residual SD", **data)

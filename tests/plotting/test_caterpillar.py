@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdep import GEERegressor, MixedLinear
+from skdep import BayesLogit, GEERegressor, MixedLinear
 from skdep.plotting import CaterpillarDisplay
 
 plt = pytest.importorskip("matplotlib.pyplot", reason="needs the extra: pip install 'skdep[plot]'")
@@ -163,6 +163,23 @@ def test_styles_are_the_users(sleep):
     assert_allclose(display.intervals_[0].get_linewidths(), 3.0)
     assert display.excluding_[0].get_markersize() == 9.0
     assert display.including_[1].get_marker() == "s"
+
+
+@pytest.mark.filterwarnings("ignore::skdep.exceptions.ConvergenceWarning")
+def test_credible_intervals_of_a_posterior():
+    rng = np.random.default_rng(0)
+    groups = pd.Series(np.repeat(np.arange(15), 20), name="ward")
+    y = (rng.logistic(size=300) < 1.2 * rng.normal(size=15)[groups]).astype(int)
+    model = BayesLogit(n_draws=300, random_state=0, method="pairs").fit(np.empty((300, 0)), y, groups=groups)
+    display = CaterpillarDisplay.from_estimator(model, level=0.8)
+    drawn = model._effect_draws()["ward"][:, :, 0]
+    order = np.argsort(drawn.mean(axis=0))
+    assert_array_equal(display.levels, order)
+    assert_allclose(display.effects[:, 0], drawn.mean(axis=0)[order])
+    assert_allclose([display.lower[:, 0], display.upper[:, 0]], np.quantile(drawn, [0.1, 0.9], axis=0)[:, order])
+    assert_allclose(np.bincount(groups, y)[order], np.sort(np.bincount(groups, y)))  # of equal size, in this order
+    with pytest.raises(ValueError, match="fitted without groups"):
+        CaterpillarDisplay.from_estimator(BayesLogit(n_draws=200, random_state=0).fit(y[:, None], y))
 
 
 def test_within_pipelines_and_searches(sleep):

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdep import BayesLogit, LogitRegressor
-from skdep.bayes import HalfNormal, LogF, Normal
+from skdep.bayes import LKJ, HalfNormal, LogF, Normal
 from skdep.bayes.convergence import rhat
 from skdep.plotting import PosteriorDisplay, TraceDisplay, UpdatingDisplay
 from skdep.plotting._posteriors import density
@@ -32,7 +32,7 @@ def herds() -> SimpleNamespace:
     model = BayesLogit(prior, n_draws=500, random_state=0, method="pairs")
     for batch in (herd < 30, herd >= 30):
         model.partial_fit(X[batch], y[batch], classes=[0, 1], groups=herd[batch])
-    return SimpleNamespace(X=X, y=y, model=model, names=["Intercept", "period", "sd[herd, Intercept]"])
+    return SimpleNamespace(X=X, y=y, herd=herd, model=model, names=["Intercept", "period", "sd[herd, Intercept]"])
 
 
 def test_traces_are_the_draws(herds):
@@ -70,8 +70,11 @@ def test_density_of_a_sample_whose_density_is_known():
     at = np.linspace(-3.0, 3.0, 61)
     assert_allclose(density(rng.normal(size=50_000), at), stats.norm.pdf(at), atol=0.012)
     positive = np.abs(rng.normal(size=50_000))
-    assert_allclose(density(positive, at[30:], positive=True), stats.halfnorm.pdf(at[30:]), atol=0.025)
-    assert not density(positive, at[:30], positive=True).any()
+    above_zero = (0.0, np.inf)
+    assert_allclose(density(positive, at[30:], bounds=above_zero), stats.halfnorm.pdf(at[30:]), atol=0.025)
+    assert not density(positive, at[:30], bounds=above_zero).any()
+    uniform = density(rng.uniform(-1.0, 1.0, 50_000), at, bounds=(-1.0, 1.0))
+    assert_allclose(uniform, np.where(np.abs(at) <= 1.0 + 1e-12, 0.5, 0.0), atol=0.02)
     heavy = rng.standard_cauchy(50_000)  # far tails must not widen the kernels
     assert_allclose(density(heavy, at), stats.cauchy.pdf(at), atol=0.015)
     with pytest.raises(ValueError, match="no density"):
@@ -101,6 +104,20 @@ def test_a_panel_shows_the_posterior_and_some_of_the_prior(herds):
     assert_allclose(display.posterior.sum(axis=1) * step, 1.0, atol=0.02)
     assert display.grid[2, 0] >= 0.0  # a standard deviation
     assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["95% interval", "prior", "posterior"]
+
+
+@pytest.mark.filterwarnings("ignore::skdep.exceptions.ConvergenceWarning")
+def test_correlations_of_random_effects_are_shown(herds):
+    prior = {"sd": HalfNormal(1), "correlation": LKJ(1)}
+    model = BayesLogit(prior, random_slopes=["period"], n_draws=200, random_state=0, method="pairs")
+    model.fit(herds.X, herds.y, groups=herds.herd)
+    name = "correlation[herd, Intercept, period]"
+    display = PosteriorDisplay.from_estimator(model, name)
+    assert -1.0 <= display.grid[0, 0] < display.grid[0, -1] <= 1.0
+    covariance = model.draws_["random_covariance"].reshape(-1, 2, 2)
+    correlation = covariance[:, 0, 1] / np.sqrt(covariance[:, 0, 0] * covariance[:, 1, 1])
+    assert_allclose(display.intervals[0], np.quantile(correlation, [0.025, 0.975]))
+    assert_allclose(TraceDisplay.from_estimator(model, name).draws.ravel(), correlation)
 
 
 def test_updates_are_those_of_the_history(herds):
