@@ -20,6 +20,7 @@ _HOME = {
     "interaction": "skdep.clusters",
 }
 _MODULES = (
+    "bayes",
     "clusters",
     "datasets",
     "exceptions",

@@ -8,6 +8,7 @@ import numpy as np
 
 from skdep.base import FitNotes
 from skdep.bayes.convergence import ESS_PER_CHAIN, RHAT_LIMIT, convergence
+from skdep.bayes.nuts import has_nutpie
 from skdep.bayes.pareto import khat_threshold
 from skdep.bayes.posterior import Posterior
 from skdep.bayes.prior_density import PriorSpec
@@ -80,9 +81,10 @@ def _unreliable(diagnostics: dict[str, Any], n_draws: int) -> str:
             "Use stronger priors, or a simpler model."
         )
     error = diagnostics.get("quadrature_error", 0.0)
+    # with it at hand, pairs that fail are returned only to who asked for them
+    other = "Use method='auto'" if has_nutpie() else "Install the extra skdep[bayes]"
     return (
         f"Sampling by pairs did not pass its gates: k-hat {diagnostics['khat']:.2f} (should be below "
         f"{khat_threshold(n_draws):.2f}), effective share of the weights {diagnostics['efficiency']:.2f} (above 0.3), "
-        f"quadrature error {error:.2g} (below 0.05). Install the extra skdep[bayes], whose sampler copes with more, or "
-        "use stronger priors."
+        f"quadrature error {error:.2g} (below 0.05). {other}, whose sampler copes with more, or use stronger priors."
     )

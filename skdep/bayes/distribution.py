@@ -68,6 +68,8 @@ class Distribution:
         tuple of float
             Lower and upper end.
         """
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"level should be between 0 and 1, got {level!r}.")
         return float(self.quantile(0.5 - 0.5 * level)), float(self.quantile(0.5 + 0.5 * level))
 
 

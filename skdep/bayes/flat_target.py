@@ -12,6 +12,9 @@ from skdep.glmm.rows import GlmmRows
 
 __all__ = ["FlatTarget"]
 
+# Rows times pairs to compute at a time, and the least number of pairs: enough blocks of them for several threads.
+_PAIR_FLOATS, _LEAST_PAIRS = 1 << 27, 1024
+
 
 class FlatTarget:
     """Likelihood times prior, over points of working coefficients.
@@ -28,12 +31,18 @@ class FlatTarget:
         self.rows, self.prior = rows, prior
         self._linear = np.dot(rows.outcome, rows.fixed)
         self._offset = 0.0 if rows.offset is None else float(rows.outcome @ rows.offset)
+        self._largest = np.abs(rows.fixed).max(axis=0, initial=0.0)
         self._weight = None if (rows.weight == 1.0).all() else rows.weight
+
+    @property
+    def pairs_at_once(self) -> int:
+        """Pairs to compute at a time: enough to be quick, and few enough for progress to be told of."""
+        return max(_LEAST_PAIRS, _PAIR_FLOATS // max(self.rows.n_rows, 1))
 
     def log_density_pairs(self, centre: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the log densities (n,) at centre + moves and at centre - moves."""
         at_centre = self.rows.fixed_predictor(centre)
-        sums = softplus_pairs(self.rows.fixed, self._weight, at_centre, moves)
+        sums = softplus_pairs(self.rows.fixed, self._weight, at_centre, moves, self._largest)
         middle, along = float(self._linear @ centre) + self._offset, moves @ self._linear
         plus = middle + along - sums[0] + self.prior.log_density(centre + moves)
         minus = middle - along - sums[1] + self.prior.log_density(centre - moves)

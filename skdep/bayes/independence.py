@@ -257,4 +257,5 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     """Return a square root of a covariance matrix that may be close to singular."""
     scale = np.sqrt(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-    return scale[:, None] * vectors * np.sqrt(np.maximum(values, 1e-10 * values[-1]))
+    # symmetric: eigenvectors have no sign of their own, nor an order where values tie
+    return scale[:, None] * ((vectors * np.sqrt(np.maximum(values, 1e-10 * values[-1]))) @ vectors.T)

@@ -20,7 +20,11 @@ _MOST_FACTORS = 32
 
 
 def softplus_pairs(
-    X: np.ndarray, weight: np.ndarray | None, centre: np.ndarray, moves: np.ndarray
+    X: np.ndarray,
+    weight: np.ndarray | None,
+    centre: np.ndarray,
+    moves: np.ndarray,
+    largest: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return sum_i w_i log(1 + exp(a_i + x_i'z)) and the same at -z, of every move z.
 
@@ -34,6 +38,8 @@ def softplus_pairs(
         Linear predictors a.
     moves : ndarray of shape (n_draws, p)
         Moves z.
+    largest : ndarray of shape (p,) or None, default=None
+        Largest absolute values of the columns, where they are known.
 
     Returns
     -------
@@ -42,7 +48,7 @@ def softplus_pairs(
     """
     n_rows, n_draws = len(X), len(moves)
     sums = np.zeros((2, n_draws))
-    largest = np.abs(X).max(axis=0, initial=0.0)
+    largest = np.abs(X).max(axis=0, initial=0.0) if largest is None else largest
     columns = np.ascontiguousarray(moves.T)
 
     def block(begin: int) -> None:

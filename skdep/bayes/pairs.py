@@ -30,7 +30,7 @@ __all__ = ["BentTarget", "PairPool", "Proposal", "Target", "draw_pool", "moments
 
 
 # Pairs whose densities are computed at a time, where the target does not say.
-_BLOCK_PAIRS = 2048
+_BLOCK_PAIRS = 8192
 
 
 class Target(Protocol):

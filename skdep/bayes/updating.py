@@ -38,7 +38,7 @@ import numpy as np
 from skdep.base import FitNotes
 from skdep.bayes.convergence import ESS_PER_CHAIN, convergence
 from skdep.bayes.joint_priors import MultivariateNormal
-from skdep.bayes.posterior import Posterior, sample_posterior
+from skdep.bayes.posterior import Posterior
 from skdep.bayes.prior_density import PriorSpec
 from skdep.bayes.updating_batch import Batch, read_batch
 from skdep.bayes.updating_density import has_marginal, log_likelihood, nodes_of, target_of
@@ -265,16 +265,7 @@ def _sampled(estimator: Any, rows: GlmmRows, prior: PriorSpec, rng: np.random.Ge
     """Sample a posterior, looking for its mode near that of the posterior so far."""
     before: Posterior = estimator._posterior
     start = before.points.mean(axis=(0, 1)) if before.mode is None else before.mode.point
-    return sample_posterior(
-        rows,
-        prior,
-        method=estimator.method,
-        n_draws=estimator.n_draws,
-        n_chains=estimator.n_chains,
-        rng=rng,
-        n_jobs=estimator.n_jobs,
-        start=start,
-    )
+    return estimator._run(rows, prior, rng, start)
 
 
 def _gaussian(estimator: Any, batch: Batch, rng: np.random.Generator, notes: FitNotes) -> _Updated:

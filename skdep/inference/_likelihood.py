@@ -12,7 +12,7 @@ from sklearn.base import is_classifier
 from skdep._fingerprint import DataFingerprint
 from skdep.base import level_of_caller
 from skdep.exceptions import ConvergenceWarning
-from skdep.inference._access import unwrap
+from skdep.inference._access import is_posterior, unwrap
 
 __all__ = [
     "LikelihoodFit",
@@ -122,6 +122,8 @@ def likelihood_fit(est: Any) -> LikelihoodFit:
     kind = type(inner).__name__
     if not hasattr(inner, "loglik_"):
         hint = "use wald_test to test coefficients, qic to compare" if hasattr(inner, "_criteria") else "see its class"
+        if is_posterior(inner):
+            hint = "none that is maximised; compare log_evidence_, or loo() by skdep.bayes.loo.compare_elpd"
         raise TypeError(f"{kind} has no likelihood: {hint}.")
     _check_not_penalised(inner, kind)
     if getattr(inner, "weight_type", None) == "sampling":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skdep._fitted import FittedInference
-from skdep.inference._access import fitted_inference
+from skdep.inference._access import fitted_inference, is_posterior, unwrap
 from skdep.inference._table import Table, critical_value, two_sided_p_value
 
 __all__ = ["SMALL_SAMPLE_METHODS", "chosen_df", "coef_table"]
@@ -85,7 +85,9 @@ def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df
     Table
         A DataFrame with columns ``estimate, std_error, statistic, df, p_value, conf_low, conf_high`` and one row a
         parameter, ``"Intercept"`` first. Coefficients that are not estimable, because features are collinear, keep
-        their estimate and have NaN elsewhere.
+        their estimate and have NaN elsewhere. Of a `BayesLogit` ``estimate`` is the posterior mean, ``std_error`` the
+        posterior standard deviation, ``conf_low`` and ``conf_high`` the limits of a credible interval with equal tails;
+        there is no test, and the rest is NaN.
 
     Raises
     ------
@@ -105,6 +107,10 @@ def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df
     age         -0.1134     0.0439
     smoke        0.2721     0.1781
     """
+    if is_posterior(inner := unwrap(est)):
+        from skdep.bayes.estimands import coefficient_table
+
+        return coefficient_table(inner, level=level, cov_type=cov_type, df=df)
     fitted = fitted_inference(est)
     covariance = fitted.covariance(cov_type)
     freedom = chosen_df(fitted, cov_type, df)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from skdep._validation import check_weights
+from skdep.inference._access import is_posterior
 from skdep.inference._delta_method import delta_method, not_estimable
 from skdep.inference._features import ChangingFeatures
 from skdep.inference._population import PopulationMean
@@ -61,7 +62,8 @@ def marginal_effects(
     Table
         A DataFrame with a row an effect, indexed by feature. ``change`` is ``"slope"``, the derivative, or, of discrete
         features, says which values are compared, as ``"1 - 0"``; ``estimate, std_error, statistic, df, p_value,
-        conf_low, conf_high`` are as in `coef_table`.
+        conf_low, conf_high`` are as in `coef_table`; of a `BayesLogit` posterior mean, standard deviation and credible
+        limits of the effect.
 
     Raises
     ------
@@ -133,7 +135,8 @@ def marginal_effects(
     given = check_weights(sample_weight, n_rows)
     weights = np.full(n_rows, 1.0 / n_rows) if given is None else given / given.sum()
     chosen = list(range(len(changing.names))) if features is None else changing.positions(features)
-    effects = _Effects(changing, weights, drop_unused=features is None)
+    kind = _PosteriorEffects if is_posterior(changing.inner) else _Effects
+    effects = kind(changing, weights, drop_unused=features is None)
     levels = _discrete(changing, discrete)
     for position in chosen:
         effects.add(position, changing.levels(position, levels))
@@ -167,11 +170,15 @@ class _Effects:
 
     def __init__(self, changing: ChangingFeatures, weights: np.ndarray, *, drop_unused: bool):
         self.changing, self.weights, self.drop_unused = changing, weights, drop_unused
-        self.mean = PopulationMean(changing.inner)
         self.names: list[Any] = []
         self.changes: list[str] = []
-        self.estimates: list[float] = []
+        self.estimates: list[Any] = []
         self.gradients: list[np.ndarray] = []
+
+    @cached_property
+    def mean(self) -> Any:
+        """Population means of the model."""
+        return PopulationMean(self.changing.inner)
 
     @cached_property
     def _moments(self) -> Sequence[np.ndarray]:
@@ -194,8 +201,7 @@ class _Effects:
         direction = self.changing.direction(position)
         if self.drop_unused and not direction.any():
             return
-        slope = self.mean.average_slope(self.changing.rows, self.weights, direction, self._moments)
-        self._append(position, "slope", *slope)
+        self._append(position, "slope", *self._slope(direction))
 
     def _add_differences(self, position: int, levels: list[Any]) -> None:
         reference, *others = levels
@@ -204,10 +210,13 @@ class _Effects:
             value, gradient = self._average_at(position, level)
             self._append(position, f"{_label(level)} - {_label(reference)}", value - base, gradient - base_gradient)
 
-    def _average_at(self, position: int, level: Any) -> tuple[float, np.ndarray]:
+    def _slope(self, direction: np.ndarray) -> tuple[Any, np.ndarray]:
+        return self.mean.average_slope(self.changing.rows, self.weights, direction, self._moments)
+
+    def _average_at(self, position: int, level: Any) -> tuple[Any, np.ndarray]:
         return self.mean.average(self.changing.replaced(position, level), self.changing.offset, self.weights)
 
-    def _append(self, position: int, change: str, estimate: float, gradient: np.ndarray) -> None:
+    def _append(self, position: int, change: str, estimate: Any, gradient: np.ndarray) -> None:
         self.names.append(self.changing.names[position])
         self.changes.append(change)
         self.estimates.append(estimate)
@@ -228,6 +237,32 @@ class _Effects:
             cov_type=cov_type,
             df=df,
         )
+        return Table({"change": self.changes, **columns}, index=self.names)
+
+
+class _PosteriorEffects(_Effects):
+    """The same of a posterior: an effect is as many values as there are draws."""
+
+    @cached_property
+    def mean(self) -> Any:
+        """Population means of the model, by draw."""
+        from skdep.bayes.population import PosteriorMean
+
+        return PosteriorMean(self.changing.inner, len(self.changing.rows))
+
+    def _slope(self, direction: np.ndarray) -> tuple[Any, np.ndarray]:
+        changing = self.changing
+        return self.mean.average_slope(changing.rows, changing.offset, self.weights, direction), np.zeros(0)
+
+    def _average_at(self, position: int, level: Any) -> tuple[Any, np.ndarray]:
+        rows = self.changing.replaced(position, level)
+        return self.mean.average(rows, self.changing.offset, self.weights), np.zeros(0)
+
+    def table(self, *, level: float, cov_type: str | None, df: str | float | None) -> Table:
+        """Return the table of all effects."""
+        from skdep.bayes.estimands import tabulated
+
+        columns = tabulated(np.column_stack(self.estimates), level=level, cov_type=cov_type, df=df)
         return Table({"change": self.changes, **columns}, index=self.names)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skdep.inference._access import unwrap
+from skdep.inference._access import is_posterior, unwrap
 from skdep.inference._table import Table
 from skdep.inference.coef_table import coef_table
 
@@ -32,7 +32,8 @@ def odds_ratios(est: Any, *, level: float = 0.95, cov_type: str | None = None, d
     Table
         A DataFrame with the columns of `coef_table`. ``estimate`` is the odds ratio (for the intercept the odds at
         zero), ``std_error`` its standard error by the delta method; test and interval are those of the coefficient, the
-        interval exponentiated. Over the index of a mixed model's table stands ``cluster-specific``.
+        interval exponentiated. Of a `BayesLogit` they are posterior median, standard deviation and credible limits of
+        the odds ratio. Over the index of a mixed model's table stands ``cluster-specific``.
 
     Raises
     ------
@@ -66,11 +67,16 @@ def odds_ratios(est: Any, *, level: float = 0.95, cov_type: str | None = None, d
     link = getattr(inner, "_link_name", None)
     if link != "logit":
         raise TypeError(f"Odds ratios need a logit link; this {type(inner).__name__} has link {link!r}.")
-    table = coef_table(inner, level=level, cov_type=cov_type, df=df)
-    ratio = np.exp(table["estimate"])
-    table["std_error"] = ratio * table["std_error"]
-    table["estimate"] = ratio
-    table[["conf_low", "conf_high"]] = np.exp(table[["conf_low", "conf_high"]])
+    if is_posterior(inner):
+        from skdep.bayes.estimands import odds_ratio_table
+
+        table = odds_ratio_table(inner, level=level, cov_type=cov_type, df=df)
+    else:
+        table = coef_table(inner, level=level, cov_type=cov_type, df=df)
+        ratio = np.exp(table["estimate"])
+        table["std_error"] = ratio * table["std_error"]
+        table["estimate"] = ratio
+        table[["conf_low", "conf_high"]] = np.exp(table[["conf_low", "conf_high"]])
     if getattr(inner, "random_covariance_", None):
         table.columns.name = "cluster-specific"
     return table

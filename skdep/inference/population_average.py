@@ -11,7 +11,7 @@ from skdep._basis import Basis, full_rank_basis
 from skdep._linalg import scaled_solve
 from skdep._normal_mean import logistic_normal_mean, logistic_normal_moments
 from skdep._validation import check_weights
-from skdep.inference._access import unwrap
+from skdep.inference._access import is_posterior, unwrap
 from skdep.inference._delta_method import delta_method
 from skdep.inference._features import ChangingFeatures
 from skdep.inference._population import PopulationMean, RandomPart, random_part
@@ -105,7 +105,7 @@ def population_average(
     Raises
     ------
     TypeError
-        If the estimator is no logistic mixed model.
+        If the estimator is no logistic mixed model, or is a posterior.
     ValueError
         If X is missing, or does not determine the coefficients, or slopes vary and `method` is ``"attenuation"``.
 
@@ -151,6 +151,11 @@ def population_average(
         raise TypeError(
             "population_average is for logistic mixed models: averaged over clusters the coefficients of "
             f"{type(inner).__name__} stay what they are."
+        )
+    if is_posterior(inner):
+        raise TypeError(
+            f"population_average is for MixedLogit; of a {type(inner).__name__} marginal_effects averages over random "
+            "effects, and predict_proba(X) does."
         )
     if method not in ("projection", "attenuation"):
         raise ValueError(f"method must be 'projection' or 'attenuation', got {method!r}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from skdep.inference._access import is_posterior
 from skdep.inference._shares import fixed_variance, random_effects_model, variance_shares
 
 __all__ = ["R2Result", "r2"]
@@ -67,7 +68,7 @@ def r2(est: Any) -> R2Result:
     Raises
     ------
     TypeError
-        If the estimator is no mixed model.
+        If the estimator is no mixed model, or is a posterior.
 
     Notes
     -----
@@ -97,6 +98,11 @@ def r2(est: Any) -> R2Result:
     R squared: marginal 0.2799 (features), conditional 0.7043 (features and random effects)
     """
     inner = random_effects_model(est)
+    if is_posterior(inner):
+        raise TypeError(
+            f"R squared is for mixed models; loo() tells how well a {type(inner).__name__} predicts, and "
+            "variance_components where its variances are."
+        )
     shares, fixed = variance_shares(inner), fixed_variance(inner)
     between = sum(shares.factors.values())
     total = fixed + between + shares.residual

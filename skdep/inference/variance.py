@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.base import is_classifier
 
+from skdep.inference._access import is_posterior
 from skdep.inference._shares import nested_factors, random_effects_model, variance_shares
 
 __all__ = ["ICC", "VarianceComponents", "icc", "variance_components"]
@@ -81,7 +82,7 @@ def variance_components(est: Any, *, baseline: Any = None) -> VarianceComponents
     Parameters
     ----------
     est : estimator
-        A fitted mixed model, or a pipeline or search around one.
+        A fitted mixed model or multilevel `BayesLogit`, or a pipeline or search around one.
     baseline : estimator, optional
         A mixed model of the same data with the same random effects and fewer features, as one with none: adds what its
         variances were, and the proportion of each that the further features explain.
@@ -91,13 +92,13 @@ def variance_components(est: Any, *, baseline: Any = None) -> VarianceComponents
     VarianceComponents
         A row for each random effect and for the residual: ``variance``, ``sd``, correlations with the effects before it
         (``corr_...``), ``share`` of the total variance; with a baseline ``baseline`` and ``explained``. A factor with
-        slopes has one more row, its variance averaged over rows, and that row has the share. ``.to_frame()`` is the
-        table.
+        slopes has one more row, its variance averaged over rows, and that row has the share. Of a `BayesLogit` all are
+        posterior means, and there are 95 % credible limits ``sd_low`` and ``sd_high``. ``.to_frame()`` is the table.
 
     Raises
     ------
     TypeError
-        If the estimator is no mixed model.
+        If the estimator is no mixed model, or there is a baseline to a posterior.
     ValueError
         If the baseline has other random effects, other data, or features that `est` lacks.
 
@@ -149,6 +150,8 @@ def variance_components(est: Any, *, baseline: Any = None) -> VarianceComponents
     Residual              960.46 30.991 0.41069    1958.9    0.50969
     """
     inner = random_effects_model(est)
+    if is_posterior(inner):
+        return _posterior_components(inner, baseline)
     table = _components(inner)
     if baseline is None:
         return VarianceComponents(table)
@@ -160,6 +163,14 @@ def variance_components(est: Any, *, baseline: Any = None) -> VarianceComponents
     explainable = (before > 1e-10 * before.max()) & ~table.index.isin([("Residual", _LATENT)])
     table["explained"] = 1.0 - table["variance"] / before.where(explainable)
     return VarianceComponents(table)
+
+
+def _posterior_components(inner: Any, baseline: Any) -> VarianceComponents:
+    from skdep.bayes.variance_tables import component_table
+
+    if baseline is not None:
+        raise TypeError("baseline= is for mixed models; compare posteriors by log_evidence_, or by loo().")
+    return VarianceComponents(component_table(inner))
 
 
 def _components(inner: Any) -> pd.DataFrame:
@@ -217,14 +228,15 @@ def icc(est: Any) -> ICC:
     Parameters
     ----------
     est : estimator
-        A fitted mixed model, or a pipeline or search around one.
+        A fitted mixed model or multilevel `BayesLogit`, or a pipeline or search around one.
 
     Returns
     -------
     ICC
         A row a factor: ``variance`` between its levels; ``icc``, its share of the total variance; ``same_level``, the
         correlation of two rows of one level, which for a nested factor share the levels of the outer factors as well;
-        of a logistic model ``median_odds_ratio`` of its levels.
+        of a logistic model ``median_odds_ratio`` of its levels. Of a `BayesLogit` all are posterior medians, and there
+        are 95 % credible limits ``icc_low`` and ``icc_high``.
         ``icc(est)[factor]`` is one number, ``.to_frame()`` the table.
 
     Raises
@@ -274,6 +286,10 @@ def icc(est: Any) -> ICC:
     id      4.69  0.59        0.59               7.89
     """
     inner = random_effects_model(est)
+    if is_posterior(inner):
+        from skdep.bayes.variance_tables import icc_table
+
+        return ICC(icc_table(inner))
     shares, outer = variance_shares(inner), nested_factors(inner)
     share = {name: variance / shares.total if shares.total > 0 else np.nan for name, variance in shares.factors.items()}
     together = {name: share[name] + sum(share[other] for other in outer[name]) for name in share}

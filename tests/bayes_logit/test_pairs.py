@@ -225,8 +225,10 @@ def test_coordinates_make_a_hard_density_an_easy_one():
 def test_progress_of_pairs():
     truth, told = stats.multivariate_normal(np.zeros(2), np.eye(2)), []
     count = Count(lambda done, total: told.append((done, total)))
+    target = target_of(truth.logpdf)
+    target.pairs_at_once = 1000
     sample_by_pairs(
-        target_of(truth.logpdf),
+        target,
         mode_at(np.zeros(2), np.eye(2)),
         n_draws=3000,
         n_chains=2,
@@ -235,5 +237,5 @@ def test_progress_of_pairs():
     )
     # a pilot, and two chains with their warm-up
     assert told[-1] == (400 + 2 * 3050, 400 + 2 * 3050)
-    assert len(told) > 3
+    assert len(told) == 1 + 7
     assert [done for done, _ in told] == sorted(done for done, _ in told)
