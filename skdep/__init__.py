@@ -23,6 +23,7 @@ _MODULES = (
     "bayes",
     "clusters",
     "datasets",
+    "distributed",
     "exceptions",
     "families",
     "gee",
@@ -32,6 +33,7 @@ _MODULES = (
     "logit",
     "mixed",
     "plotting",
+    "survey",
 )
 
 __all__ = [
