@@ -16,7 +16,7 @@ from sklearn import config_context
 import skdep
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "translations").glob("*.md"))]
 TEXTS = [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 REQUIRED_FOLDERS = {".ci", "docs", "examples", "skdep", "tests"}

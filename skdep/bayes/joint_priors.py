@@ -150,7 +150,7 @@ class MultivariateNormal:
 
         Returns
         -------
-        ndarray of shape (*size, k)
+        ndarray of shape (k,) or size followed by k
             Draws.
         """
         leading = () if size is None else (size,) if np.ndim(size) == 0 else tuple(size)

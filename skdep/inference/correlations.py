@@ -192,18 +192,20 @@ def compare_correlations(
     ============  =================================================================================  =============
     column        definition                                                                         best
     ============  =================================================================================  =============
-    ``qic``       -2 Q / phi + 2 tr(Omega V_R), Q the quasi-likelihood [1]_                          smallest
+    ``qic``       -2 Q / phi + 2 tr(Omega V_R), Q the quasi-likelihood                               smallest
     ``qicu``      -2 Q / phi + 2 p: compares mean models, not correlations                           -
-    ``cic``       tr(Omega V_R) [2]_                                                                 smallest
+    ``cic``       tr(Omega V_R)                                                                      smallest
     ``qicc``      QIC + 2 k (k + 1) / (K - k - 1), k = p + q                                         smallest
-    ``c1, c2``    tr(G) / p and tr(G^2) / p, G = B^{-1} sum D'V^{-1} r r' V^{-1} D [3]_              near 1
+    ``c1, c2``    tr(G) / p and tr(G^2) / p, G = B^{-1} sum D'V^{-1} r r' V^{-1} D                   near 1
     ``rj``        ((1 - C1)^2 + (1 - C2)^2)^(1/2)                                                    smallest
-    ``dbar``      C2 - 2 C1 + 1 [3]_                                                                 near 0
-    ``agpc``      sum of log|2 pi V_i| + r_i' V_i^{-1} r_i, plus 2 (p + q) [4]_                      smallest
+    ``dbar``      C2 - 2 C1 + 1                                                                      near 0
+    ``agpc``      sum of log|2 pi V_i| + r_i' V_i^{-1} r_i, plus 2 (p + q)                           smallest
     ``sgpc``      the same with log(K) (p + q)                                                       smallest
-    ``pac``       distance of det(S V^{-1}) from 1, S and V means of r r' and V_i [5]_               smallest
-    ``ghyc``      tr((S V^{-1} - I)^2) [6]_                                                          smallest
+    ``pac``       distance of det(S V^{-1}) from 1, S and V means of r r' and V_i                    smallest
+    ``ghyc``      tr((S V^{-1} - I)^2)                                                               smallest
     ============  =================================================================================  =============
+
+    Sources: QIC [1]_; CIC [2]_; C1, C2, RJ and DBAR [3]_; AGPC and SGPC [4]_; PAC [5]_; GHYC [6]_.
 
     CIC is the better half of QIC for this choice: the quasi-likelihood hardly sees R. With its own phi, the
     quasi-likelihood of a Gaussian fit is the same whatever R. PAC and GHYC need clusters with common positions, by
