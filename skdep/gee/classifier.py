@@ -76,7 +76,7 @@ class GEEClassifier(BinaryPredictionMixin, ClassifierMixin, BaseGEE):
         By how much the working correlation was shrunk towards independence to be positive definite; mostly 0.
     infeasible_pairs_ : float or None
         Of binary outcomes, the share of pairs of rows whose working correlation is outside the bounds that their means
-        set (exact up to 50 000 pairs, else of a sample of as many); None for other outcomes.
+        set (exact up to 20 000 pairs, else of a sample of as many); None for other outcomes.
     times_ : ndarray of shape (n_times,)
         Distinct times, for working correlations that number them: rows and columns of an unstructured one belong to
         them.

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["infeasible_share"]
 
-# Up to so many pairs all are looked at, else a sample of as many: its share is known to a fifth of a percent.
-_MOST_PAIRS = 50_000
+# Up to so many pairs all are looked at, else a sample of as many: its share is known to a third of a percent.
+_MOST_PAIRS = 20_000
 
 
 def infeasible_share(equations: Equations, at: Evaluation) -> float | None:
@@ -41,7 +41,7 @@ def infeasible_share(equations: Equations, at: Evaluation) -> float | None:
     Returns
     -------
     share : float or None
-        Of all pairs, or of a fixed random sample of 50 000; 0 without pairs, None where the structure cannot tell.
+        Of all pairs, or of a fixed random sample of 20 000; 0 without pairs, None where the structure cannot tell.
     """
     blocks = equations.data.blocks
     n_pairs = float(sum(np.sum(block.clusters.sizes * (block.clusters.sizes - 1.0)) / 2.0 for _, block in blocks))
