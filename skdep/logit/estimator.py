@@ -349,7 +349,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
             message = few_clusters_message(n_clusters, n_estimable)
             if message:
                 notes.warn(message, FewClustersWarning)
-        if covariances.repaired and cov_type == "cluster":
+        if covariances.repaired and cov_type == "cluster" and len(rows.factors) > 1:
             notes.warn(
                 "The multiway clustered covariance had negative eigenvalues, which were set to zero: there are too few "
                 "clusters in some way of clustering.",

@@ -13,7 +13,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from skdep import LogitRegressor
-from skdep.datasets import load_ohio
+from skdep.datasets import load_ohio, load_sleepstudy
 from skdep.exceptions import CollinearityWarning, ConvergenceWarning, FewClustersWarning, SeparationWarning
 from skdep.inference import coef_table, wald_test
 from skdep.sandwich import cluster_intersections, multiway_meat, sandwich
@@ -538,6 +538,18 @@ def test_warnings_point_at_the_caller():
             warnings.simplefilter("always")
             call()
         assert [w.filename for w in caught] == [__file__]
+
+
+def test_one_way_of_clustering_does_not_speak_of_several():
+    sleep = load_sleepstudy()
+    rows = sleep.groups.isin([308, 309, 310])
+    X = sleep.data[rows].assign(square=sleep.data["Days"][rows] ** 2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        LogitRegressor().fit(X, sleep.target[rows] > 300, groups=sleep.groups[rows])
+    messages = [str(one.message) for one in caught if issubclass(one.category, FewClustersWarning)]
+    assert len(messages) == 1
+    assert "3 clusters for 3 parameters" in messages[0]
 
 
 def test_few_clusters_warn():
