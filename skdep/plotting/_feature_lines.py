@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from skdep._validation import numeric_rows
 from skdep.plotting._models import last_step
 
-__all__ = ["as_frame", "feature_number", "held_rows", "population_and_fitted"]
+__all__ = ["as_frame", "feature_number", "feature_values", "held_rows", "population_and_fitted"]
 
 
 def as_frame(X: Any) -> Any:
@@ -55,6 +56,22 @@ def feature_number(frame: Any, feature: str | int | None) -> int:
     if not pd.api.types.is_numeric_dtype(frame.dtypes.iloc[number]):
         raise ValueError(f"feature {names[number]!r} does not hold numbers, so that no line can be drawn along it.")
     return number
+
+
+def feature_values(X: Any, feature: str | int) -> tuple[np.ndarray, str]:
+    """Return a column of X (n_rows,) and its name; an unknown feature, or one without numbers, raises ValueError.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features)
+        Features of the user.
+    feature : str or int
+        Name or number.
+    """
+    frame = as_frame(X)
+    number = feature_number(frame, feature)
+    name = str(frame.columns[number])
+    return numeric_rows(frame.iloc[:, number], len(frame), name=f"feature {name!r}"), name
 
 
 def held_rows(frame: Any, codes: np.ndarray, number: int, grid: np.ndarray) -> Any:

@@ -9,16 +9,21 @@ import numpy as np
 from sklearn.base import is_regressor
 from sklearn.utils.validation import check_is_fitted
 
+from skdep._validation import numeric_rows
 from skdep.clusters import encode_factors, factor_names
+from skdep.formula.raw_rows import features_of
 from skdep.inference._access import unwrap
 
 __all__ = [
+    "conditioning",
     "effect_name",
     "effect_number",
     "factor_codes",
     "factor_deviation",
     "last_step",
     "only_factor",
+    "outcome_of",
+    "predicted_mean",
     "regressor_within",
     "residual_sd",
     "target_name",
@@ -30,13 +35,14 @@ _NO_INFORMATION = 1e-8
 
 
 def last_step(est: Any, X: Any) -> tuple[Any, Any]:
-    """Return the estimator within pipelines and searches, and X as it reaches it."""
+    """Return the estimator within pipelines and searches, and X as it reaches it: features, if X is raw data."""
     if hasattr(est, "best_estimator_"):
         return last_step(est.best_estimator_, X)
     if hasattr(est, "steps"):
         check_is_fitted(est)
         return last_step(est.steps[-1][1], est[:-1].transform(X) if len(est.steps) > 1 else X)
-    return unwrap(est), X
+    inner = unwrap(est)
+    return inner, features_of(inner, X)
 
 
 def regressor_within(est: Any, caller: str) -> Any:
@@ -45,9 +51,66 @@ def regressor_within(est: Any, caller: str) -> Any:
     if not is_regressor(model):
         raise TypeError(
             f"{caller} shows outcomes that are numbers; {type(model).__name__} predicts classes, whose residuals take "
-            "two values in each row. Their means over many rows are shown by BinnedResidualsDisplay."
+            "two values in each row. Draw quantile residuals (kind='quantile' of ResidualsDisplay and QQDisplay), or "
+            "means over many rows by BinnedResidualsDisplay."
         )
     return model
+
+
+def conditioning(groups: Any, *, conditional: bool) -> Any:
+    """Return the groups that predictions are given, None for those of the population."""
+    if conditional and groups is None:
+        raise ValueError("conditional=True asks for predictions given the effects of groups, and groups are missing.")
+    return groups if conditional else None
+
+
+def outcome_of(model: Any, y: Any, n_rows: int) -> np.ndarray:
+    """Return outcomes as numbers (n_rows,), of a classifier 0 and 1; labels that it does not know raise ValueError."""
+    if not hasattr(model, "classes_"):
+        return numeric_rows(y, n_rows, name="y")
+    labels = np.asarray(y)
+    if labels.size != n_rows:
+        raise ValueError(f"y has {labels.size} values for {n_rows} rows; give exactly one value a row.")
+    labels = labels.reshape(-1)
+    success = labels == model.classes_[1]
+    unknown = ~success & (labels != model.classes_[0])
+    if unknown.any():
+        row = int(np.flatnonzero(unknown)[0])
+        known = ", ".join(map(repr, model.classes_.tolist()))
+        raise ValueError(
+            f"y: {labels[row : row + 1].tolist()[0]!r} in row {row} is no class of the model, which has {known}."
+        )
+    return success.astype(np.float64)
+
+
+def predicted_mean(model: Any, X: Any, groups: Any, offset: Any) -> tuple[np.ndarray, list[str] | None]:
+    """Return means of the outcome, of a classifier probabilities, and the factors whose effects are in them.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted estimator.
+    X : array-like of shape (n_rows, n_features)
+        Features, as the estimator sees them.
+    groups : array-like or None
+        Labels of the grouping factors, for means conditional on random effects; without them, or in a model without
+        random effects, means are those of the population.
+    offset : array-like of shape (n_rows,) or None
+        Known part of the linear predictor.
+
+    Returns
+    -------
+    mean : ndarray of shape (n_rows,)
+        Means.
+    given : list of str or None
+        Factors whose effects are part of the means; None if the model has no random effects.
+    """
+    mixed = bool(getattr(model, "levels_", {}))
+    options = {"groups": groups if mixed else None, "offset": offset}
+    mean = model.predict_proba(X, **options)[:, 1] if hasattr(model, "classes_") else model.predict(X, **options)
+    if not mixed:
+        return mean, None
+    return mean, [] if groups is None else list(model.levels_)
 
 
 def only_factor(model: Any, factor: str | None, caller: str) -> str:

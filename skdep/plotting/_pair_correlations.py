@@ -11,6 +11,7 @@ import numpy as np
 from skdep._threads import threads_over_blocks
 from skdep._validation import check_time
 from skdep.clusters import Clusters, encode_factors
+from skdep.formula.raw_rows import offset_of
 from skdep.gee.base import BaseGEE
 from skdep.gee.equations import Equations, Evaluation
 from skdep.gee.given_rows import GEEMetadata
@@ -118,6 +119,7 @@ def _classes(found: dict[str, _Pairs], number: np.ndarray, lag: np.ndarray, time
 
 def _pairs_of(est: Any, X: Any, y: Any, metadata: GEEMetadata, caller: str) -> _Pairs:
     """List the pairs of a fit."""
+    metadata = metadata._replace(offset=offset_of(est, X, metadata.offset))
     model, X = last_step(est, X)
     if not isinstance(model, BaseGEE):
         raise TypeError(f"{caller} shows working correlations of a GEE; {type(model).__name__} has none.")

@@ -4,10 +4,48 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["lowess"]
+__all__ = ["lowess", "smooth_curve"]
+
+_MOST_SMOOTHED, _MOST_POINTS = 20_000, 60
 
 
-def lowess(x: np.ndarray, y: np.ndarray, at: np.ndarray, *, share: float = 2.0 / 3.0, n_robust: int = 3) -> np.ndarray:
+def smooth_curve(
+    x: np.ndarray, y: np.ndarray, *, weights: np.ndarray | None = None, share: float = 2.0 / 3.0, n_robust: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return points and the smooth line there: quantiles of x, where the rows are, and its range evenly.
+
+    Of very many rows every k-th in the order of x is used, which moves the line by less than its width.
+
+    Parameters
+    ----------
+    x, y : ndarray of shape (n_rows,)
+        Rows.
+    weights : ndarray of shape (n_rows,), optional
+        Weights of rows.
+    share, n_robust
+        As of `lowess`.
+    """
+    step = int(np.ceil(len(x) / _MOST_SMOOTHED))
+    if step > 1:
+        order = np.argsort(x, kind="stable")
+        kept = np.append(order[::step], order[-1])
+        x, y, weights = x[kept], y[kept], None if weights is None else weights[kept]
+    at = np.unique(x)
+    if len(at) > _MOST_POINTS:
+        quantiles = np.quantile(x, np.linspace(0.0, 1.0, _MOST_POINTS))
+        at = np.unique(np.concatenate([quantiles, np.linspace(x.min(), x.max(), _MOST_POINTS // 4)]))
+    return at, lowess(x, y, at, weights=weights, share=share, n_robust=n_robust)
+
+
+def lowess(
+    x: np.ndarray,
+    y: np.ndarray,
+    at: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+    share: float = 2.0 / 3.0,
+    n_robust: int = 3,
+) -> np.ndarray:
     """Fit lines locally, with tricube weights of the nearest rows, and read them off at some points.
 
     Outliers count less from round to round, by Tukey's biweight of the residuals over six times their median absolute
@@ -20,6 +58,8 @@ def lowess(x: np.ndarray, y: np.ndarray, at: np.ndarray, *, share: float = 2.0 /
         Rows.
     at : ndarray of shape (n_points,)
         Increasing points.
+    weights : ndarray of shape (n_rows,), optional
+        Weights of rows in the local fits.
     share : float, default=2/3
         Share of rows that a local fit uses.
     n_robust : int, default=3
@@ -38,15 +78,15 @@ def lowess(x: np.ndarray, y: np.ndarray, at: np.ndarray, *, share: float = 2.0 /
     order = np.argsort(x, kind="stable")
     x, y = x[order], y[order]
     n_near = int(np.clip(share * len(x) + 1e-10, 2, len(x)))
-    robust = np.ones(len(x))
-    smooth = _local_lines(x, y, robust, at, n_near)
+    mass = np.ones(len(x)) if weights is None else weights[order]
+    smooth = _local_lines(x, y, mass, at, n_near)
     for _ in range(n_robust):
         size = np.abs(y - np.interp(x, at, smooth))
         limit = 6.0 * np.median(size)
         if limit <= 1e-12 * np.abs(y).max():
             break
         robust = np.where(size < limit, (1.0 - np.minimum(size / limit, 1.0) ** 2) ** 2, 0.0)
-        smooth = _local_lines(x, y, robust, at, n_near)
+        smooth = _local_lines(x, y, mass * robust, at, n_near)
     return smooth
 
 

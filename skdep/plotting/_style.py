@@ -14,6 +14,7 @@ __all__ = [
     "VERMILLION",
     "divide",
     "height_in_points",
+    "logarithmic",
     "merge_style",
     "new_axes",
     "panel_shape",
@@ -119,6 +120,28 @@ def panel_shape(n_panels: int, ratio: float = 4.0 / 3.0) -> tuple[int, int]:
 def tidy(ax: Any) -> None:
     """Leave out the frame where it carries no scale."""
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def logarithmic(ax: Any, which: str, limits: tuple[float, float]) -> None:
+    """Make an axis logarithmic, with few numbers, as they are spoken.
+
+    Parameters
+    ----------
+    ax : Axes
+        The axes.
+    which : {"x", "y"}
+        Which axis.
+    limits : tuple of float
+        Its ends, both positive.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    ax.set(**{f"{which}scale": "log", f"{which}lim": limits})
+    axis, span = getattr(ax, f"{which}axis"), limits[1] / limits[0]
+    few = MaxNLocator(nbins=6, steps=[1, 2, 5, 10]) if span < 4.0 else LogLocator(subs=(1.0, 2.0, 5.0))
+    axis.set_major_locator(few if span < 1000.0 else LogLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def height_in_points(ax: Any) -> float:

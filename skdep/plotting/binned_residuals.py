@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from skdep._validation import check_weights, numeric_rows
-from skdep.clusters import encode_groups
+from skdep._validation import check_weights
 from skdep.families import Binomial
-from skdep.plotting._models import last_step, target_name
+from skdep.formula.raw_rows import offset_of
+from skdep.plotting._bins import bin_numbers, cluster_codes, squares_of_totals
+from skdep.plotting._feature_lines import feature_values
+from skdep.plotting._models import conditioning, last_step, outcome_of, predicted_mean, target_name
 from skdep.plotting._style import BLUE, GREY, merge_style, new_axes, pyplot, root_figure, tidy
 
 __all__ = ["BinnedResidualsDisplay"]
@@ -93,6 +95,7 @@ class BinnedResidualsDisplay:
         y: Any,
         *,
         groups: Any = None,
+        conditional: bool = False,
         offset: Any = None,
         sample_weight: Any = None,
         feature: str | int | None = None,
@@ -106,17 +109,20 @@ class BinnedResidualsDisplay:
         Parameters
         ----------
         est : estimator
-            A fitted classifier, or a GEE, or a pipeline or search around one; predictions are those of the population.
+            A fitted classifier, or a GEE, or a pipeline or search around one.
         X : array-like of shape (n_rows, n_features)
             Features.
         y : array-like of shape (n_rows,)
             Outcomes.
-        groups : array-like of shape (n_rows,), optional
+        groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
             Labels of clusters, whose rows err together.
+        conditional : bool, default=False
+            Whether the means of a mixed model are conditional on the effects of `groups`; else they are those of the
+            population. Given the effects rows are independent, and the band is that without groups.
         offset : array-like of shape (n_rows,), optional
             Known part of the linear predictor.
         sample_weight : array-like of shape (n_rows,), optional
-            Weights of rows in the means.
+            Weights of rows in the means: numbers of rows where the model has frequency weights.
         feature : str or int, optional
             Name or number of a feature of X to bin by; by default the fitted mean.
         n_bins : int, optional
@@ -136,16 +142,26 @@ class BinnedResidualsDisplay:
         TypeError
             If the model has no family of outcomes.
         ValueError
-            If the data are malformed, or the feature is not known.
+            If the data are malformed, the feature is not known, or groups to condition on are missing.
         ImportError
             If matplotlib is missing.
         """
         pyplot(f"{cls.__name__}.from_estimator")
-        mean, residual, variance = _residuals(est, X, y, offset, cls.__name__)
+        within = conditioning(groups, conditional=conditional)
+        model, mean, residual, variance, given = _residuals(est, X, y, within, offset, cls.__name__)
         weights = check_weights(sample_weight, len(mean))
-        values, against = (mean, f"Fitted mean of {target_name(y)}") if feature is None else _feature(X, feature)
-        bins = _bins(values, n_bins)
-        display = cls(**_averages(values, residual, variance, weights, bins, groups), against=against)
+        name = f"Fitted mean of {target_name(y)}{', given ' + ', '.join(given) if given else ''}"
+        values, against = (mean, name) if feature is None else feature_values(X, feature)
+        averages = _averages(
+            values,
+            residual,
+            variance,
+            np.ones(len(mean)) if weights is None else weights,
+            bin_numbers(values, int(np.clip(np.sqrt(len(mean)), 1, _MOST_BINS)) if n_bins is None else n_bins),
+            [] if given else cluster_codes(groups, len(mean)),
+            frequency=getattr(model, "weight_type", "frequency") == "frequency",
+        )
+        display = cls(**averages, against=against)
         return display.plot(ax, scatter_kwargs=scatter_kwargs, line_kwargs=line_kwargs)
 
     def plot(
@@ -187,74 +203,49 @@ class BinnedResidualsDisplay:
         return self
 
 
-def _residuals(est: Any, X: Any, y: Any, offset: Any, caller: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return fitted means, residuals, and variances of the outcome under the model."""
+def _residuals(
+    est: Any, X: Any, y: Any, groups: Any, offset: Any, caller: str
+) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, list[str] | None]:
+    """Return the model, fitted means, residuals, variances of the outcome under the model, and what means are given."""
+    offset = offset_of(est, X, offset)
     model, reached = last_step(est, X)
-    given = {} if offset is None else {"offset": offset}
-    if hasattr(model, "classes_"):
-        mean = model.predict_proba(reached, **given)[:, 1]
-        outcome = (np.asarray(y).reshape(-1) == model.classes_[1]).astype(np.float64)
-        family = Binomial()
-    elif hasattr(model, "_family"):
-        mean, family = model.predict(reached, **given), model._family
-        outcome = numeric_rows(y, len(mean), name="y")
-    else:
+    family = Binomial() if hasattr(model, "classes_") else getattr(model, "_family", None)
+    if family is None:
         raise TypeError(
             f"{caller} is for binary outcomes and those of a family; for {type(model).__name__} use ResidualsDisplay."
         )
-    if len(outcome) != len(mean):
-        raise ValueError(f"y has {len(outcome)} values for {len(mean)} rows; give exactly one value a row.")
-    return mean, outcome - mean, getattr(model, "scale_", 1.0) * family.variance(mean)
-
-
-def _feature(X: Any, feature: str | int) -> tuple[np.ndarray, str]:
-    """Return a column of X by name or number."""
-    columns = list(X.columns) if hasattr(X, "columns") else []
-    if feature in columns:
-        values = X[feature]
-    elif isinstance(feature, int) and 0 <= feature < np.shape(X)[1]:
-        values = X.iloc[:, feature] if hasattr(X, "iloc") else np.asarray(X)[:, feature]
-    else:
-        raise ValueError(f"There is no feature {feature!r}; X has {columns or f'{np.shape(X)[1]} columns'}.")
-    name = columns[feature] if isinstance(feature, int) and feature not in columns and columns else feature
-    return numeric_rows(values, len(X), name=str(name)), f"x{name}" if isinstance(name, int) else str(name)
-
-
-def _bins(values: np.ndarray, n_bins: int | None) -> np.ndarray:
-    """Return the number of each row's bin; rows with the same value share one."""
-    n_rows = len(values)
-    n_bins = int(np.clip(np.sqrt(n_rows), 1, _MOST_BINS)) if n_bins is None else n_bins
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins!r}.")
-    _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - 0.5 * counts
-    of_value = np.minimum((middle * n_bins / n_rows).astype(np.intp), n_bins - 1)
-    return np.unique(of_value[number.reshape(-1)], return_inverse=True)[1]
+    mean, given = predicted_mean(model, reached, groups, offset)
+    residual = outcome_of(model, y, len(mean)) - mean
+    return model, mean, residual, getattr(model, "scale_", 1.0) * family.variance(mean), given
 
 
 def _averages(
     values: np.ndarray,
     residual: np.ndarray,
     variance: np.ndarray,
-    weights: np.ndarray | None,
+    mass: np.ndarray,
     bins: np.ndarray,
-    groups: Any,
+    factors: list[np.ndarray],
+    *,
+    frequency: bool,
 ) -> dict[str, np.ndarray]:
-    """Return means of each bin, and standard errors of the mean residuals."""
-    mass = np.ones(len(values)) if weights is None else weights
+    """Return means of each bin, and standard errors of the mean residuals.
+
+    A frequency weight is so many rows; of another weight a row counts once, and its share of the mean varies.
+    """
     kept = mass > 0
     values, residual, variance, mass = values[kept], residual[kept], variance[kept], mass[kept]
+    factors = [codes[kept] for codes in factors]
     bins = np.unique(bins[kept], return_inverse=True)[1]
-    total = np.bincount(bins, mass)
+    total, power = np.bincount(bins, mass), mass if frequency else mass**2
     effect = 1.0
-    if groups is not None:
-        cluster = encode_groups(groups, len(kept))[0][kept]
-        _, cell = np.unique(bins * (int(cluster.max()) + 1) + cluster, return_inverse=True)
-        squares = float(np.sum((mass * residual) ** 2))
-        effect = float(np.sum(np.bincount(cell, mass * residual) ** 2)) / squares if squares > 0 else 1.0
+    if factors:
+        squares = float(np.sum(power * residual**2))
+        together = float(squares_of_totals(bins, mass * residual, factors).sum())
+        effect = together / squares if squares > 0 else 1.0
     return {
         "centre": np.bincount(bins, mass * values) / total,
         "mean_residual": np.bincount(bins, mass * residual) / total,
-        "std_error": np.sqrt(effect * np.bincount(bins, mass**2 * variance)) / total,
+        "std_error": np.sqrt(effect * np.bincount(bins, power * variance)) / total,
         "n_rows": np.bincount(bins),
     }

@@ -9,8 +9,8 @@ import numpy as np
 from skdep.inference._access import unwrap
 from skdep.plotting._models import effect_name, effect_number, factor_deviation, only_factor, target_name
 from skdep.plotting._normal_order import normal_order_quantiles, quartile_line
+from skdep.plotting._residual_values import KINDS, kind_of, residuals_of
 from skdep.plotting._style import BLUE, GREY, VERMILLION, merge_style, new_axes, pyplot, root_figure, tidy
-from skdep.plotting.residuals import residuals_of
 
 __all__ = ["QQDisplay"]
 
@@ -116,20 +116,22 @@ class QQDisplay:
         y: Any,
         *,
         groups: Any = None,
+        kind: str | None = None,
         standardised: bool = True,
         offset: Any = None,
         sample_weight: Any = None,
+        random_state: Any = None,
         level: float = 0.95,
         ax: Any = None,
         point_kwargs: dict[str, Any] | None = None,
         line_kwargs: dict[str, Any] | None = None,
     ) -> QQDisplay:
-        """Draw the residuals of a fitted regressor.
+        """Draw the residuals of a fit.
 
         Parameters
         ----------
         est : estimator
-            Fitted regressor, or a pipeline or search around one.
+            Fitted estimator, or a pipeline or search around one; of classifiers there are quantile residuals only.
         X : array-like of shape (n_rows, n_features)
             Features.
         y : array-like of shape (n_rows,)
@@ -137,12 +139,17 @@ class QQDisplay:
         groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional
             Labels of the grouping factors, for residuals conditional on random effects; without them residuals are
             those of the population, which are correlated within groups.
+        kind : {"raw", "standardised", "quantile"}, optional
+            Which residuals, as in `ResidualsDisplay`: quantile residuals are normal if the model is right, whatever
+            the family. By default standardised ones, or raw ones with ``standardised=False``.
         standardised : bool, default=True
             Whether to divide residuals by their standard deviation under the model, as in `ResidualsDisplay`.
         offset : array-like of shape (n_rows,), optional
             Known part of the mean.
         sample_weight : array-like of shape (n_rows,), optional
-            Weights; used to standardise where they are precisions.
+            Weights; used to standardise where they are precisions, and as numbers of trials of shares.
+        random_state : int, RandomState instance or None, default=None
+            Source of randomness of quantile residuals of discrete outcomes.
         level : float, default=0.95
             Probability of the envelope at a point.
         ax : Axes, optional
@@ -158,9 +165,10 @@ class QQDisplay:
         Raises
         ------
         TypeError
-            If the estimator is a classifier, or has no residual variance to standardise by.
+            If the estimator is a classifier and residuals are no quantile residuals, or the model has no residual
+            variance, or no distribution.
         ValueError
-            If y or groups do not fit to X, or the residual variance is zero.
+            If y or groups do not fit to X, `kind` is not known, or the residual variance is zero.
         ImportError
             If matplotlib is missing.
 
@@ -177,10 +185,11 @@ class QQDisplay:
         'Standardised residual of distance'
         """
         pyplot(f"{cls.__name__}.from_estimator")
-        _, residuals, _ = residuals_of(
-            est, X, y, groups, offset, sample_weight, standardised=standardised, caller=cls.__name__
-        )
-        name = f"{'Standardised residual' if standardised else 'Residual'} of {target_name(y)}"
+        kind = kind_of(kind, standardised=standardised)
+        residuals = residuals_of(
+            est, X, y, groups, offset, sample_weight, kind=kind, random_state=random_state, caller=cls.__name__
+        ).residuals
+        name = f"{KINDS[kind]} of {target_name(y)}"
         return cls.from_values(
             residuals, level=level, name=name, ax=ax, point_kwargs=point_kwargs, line_kwargs=line_kwargs
         )

@@ -14,12 +14,16 @@ import skdep.plotting
 from skdep import BayesLogit, GEERegressor, MixedLinear
 from skdep.plotting import (
     BinnedResidualsDisplay,
+    CalibrationDisplay,
     CaterpillarDisplay,
+    CoefficientsDisplay,
     FittedLinesDisplay,
     InfluenceDisplay,
+    PartialResidualsDisplay,
     PosteriorDisplay,
     QQDisplay,
     ResidualsDisplay,
+    ShrinkageDisplay,
     TraceDisplay,
     UpdatingDisplay,
     WeightsDisplay,
@@ -74,6 +78,19 @@ DOCUMENTED = [
             lambda data, model: InfluenceDisplay(labels=data[1], values=data[1]).plot(),
             "InfluenceDisplay.plot",
         ),
+        (lambda data, model: CalibrationDisplay.from_estimator(model, *data), "CalibrationDisplay.from_estimator"),
+        (lambda data, model: CalibrationDisplay.from_predictions(*data[::-1]), "CalibrationDisplay.from_predictions"),
+        (lambda data, model: CoefficientsDisplay.from_estimator(model), "CoefficientsDisplay.from_estimator"),
+        (lambda data, model: CoefficientsDisplay.from_estimators([model]), "CoefficientsDisplay.from_estimators"),
+        (lambda data, model: CoefficientsDisplay.from_tables([]), "CoefficientsDisplay.from_tables"),
+        (
+            lambda data, model: PartialResidualsDisplay.from_estimator(model, *data),
+            "PartialResidualsDisplay.from_estimator",
+        ),
+        (
+            lambda data, model: ShrinkageDisplay.from_estimator(model, *data, groups=[0, 0, 1, 1, 2, 2]),
+            "ShrinkageDisplay.from_estimator",
+        ),
         (
             lambda data, model: WorkingCorrelationDisplay.from_estimator(model, *data, groups=None),
             "WorkingCorrelationDisplay.from_estimator",
@@ -115,7 +132,11 @@ def test_documents(name):
 def test_attributes_are_those_that_are_documented(cls, schools):
     pytest.importorskip("matplotlib", reason="needs the extra: pip install 'skdep[plot]'")
     docscrape = pytest.importorskip("numpydoc.docscrape")
-    rows = {} if cls is CaterpillarDisplay else {"X": schools.X, "y": schools.y, "groups": schools.groups}
+    rows = (
+        {}
+        if cls in (CaterpillarDisplay, CoefficientsDisplay)
+        else {"X": schools.X, "y": schools.y, "groups": schools.groups}
+    )
     if cls is FittedLinesDisplay:
         rows["feature"] = "age"
     if cls is WeightsDisplay:

@@ -266,15 +266,18 @@ def test_binned_residuals_by_hand():
     X = rng.normal(size=(400, 2))
     y = np.where(rng.uniform(size=400) < 1 / (1 + np.exp(-X[:, 0])), "yes", "no")
     weights = rng.uniform(0.5, 2.0, 400)
-    fit = LogitRegressor().fit(X, y)
+    fit = LogitRegressor(weight_type="sampling").fit(X, y)
     p = fit.predict_proba(X)[:, 1]
     display = BinnedResidualsDisplay.from_estimator(fit, X, y, sample_weight=weights, n_bins=8)
+    counted = BinnedResidualsDisplay.from_estimator(LogitRegressor().fit(X, y), X, y, sample_weight=weights, n_bins=8)
     order = np.argsort(p)
     for number, rows in enumerate(np.split(order, 8)):
         w = weights[rows]
         assert display.centre[number] == pytest.approx(np.average(p[rows], weights=w))
         assert display.mean_residual[number] == pytest.approx(np.average((y[rows] == "yes") - p[rows], weights=w))
-        assert display.std_error[number] == pytest.approx(np.sqrt(np.sum(w**2 * p[rows] * (1 - p[rows]))) / w.sum())
+        variance = p[rows] * (1 - p[rows])
+        assert display.std_error[number] == pytest.approx(np.sqrt(np.sum(w**2 * variance)) / w.sum())
+        assert counted.std_error[number] == pytest.approx(np.sqrt(np.sum(w * variance)) / w.sum(), rel=1e-6)
     assert_allclose(display.band_[1].get_ydata(), 2.0 * display.std_error)
     assert display.ax_.get_xlabel() == "Fitted mean of y"
 
@@ -289,7 +292,7 @@ def test_bins_of_a_feature_show_what_the_model_lacks():
     share = [np.mean(np.abs(found.mean_residual) > 2 * found.std_error) for found in (lacking, harmless)]
     assert share[0] > 0.6 and share[1] < 0.2
     assert (lacking.ax_.get_xlabel(), harmless.ax_.get_xlabel()) == ("dose", "age")
-    with pytest.raises(ValueError, match="There is no feature 'height'"):
+    with pytest.raises(ValueError, match="feature='height' is no feature"):
         BinnedResidualsDisplay.from_estimator(fit, X, y, feature="height")
 
 
