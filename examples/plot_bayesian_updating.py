@@ -7,12 +7,9 @@ at four visits. Suppose that they came in four batches. After each of them, two 
 enthusiastic, update what they believe of the treatment, and are asked what to do with the next patients: a poor status
 at a visit costs ten times what the treatment costs. At first they disagree. In the end they do the same, though they
 still do not believe the same, and the value of perfect information says what a further trial could save.
-
-Usage: ``python plot_bayesian_updating.py [picture.png]``; by default the picture is saved beside this file.
 """
 
 import sys
-from pathlib import Path
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -30,6 +27,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 # %%
 # Data: the first fourteen patients of each center, the next fourteen, ...
 # ------------------------------------------------------------------------
+# Three features are enough here: the treatment, the status before, and the center.
 trial = load_respiratory()
 X = pd.DataFrame(
     {
@@ -46,6 +44,7 @@ n_patients = patient.groupby(batch).nunique().cumsum()
 # %%
 # Belief: the coefficient of the treatment, in log odds of a good status
 # ----------------------------------------------------------------------
+# One prior a person; of everything else both have the defaults.
 beliefs = {"sceptic": Normal(0.0, 0.5), "enthusiast": Normal(1.5, 0.5)}
 for name, prior in beliefs.items():
     low, high = np.exp(prior.interval(0.9))
@@ -69,6 +68,8 @@ def losses(p: np.ndarray) -> dict[str, np.ndarray]:
 # %%
 # Update, decide, repeat
 # ----------------------
+# ``partial_fit`` makes the posterior of one batch the prior of the next. After each the posterior decides, and says
+# what it would be worth to know the parameters exactly.
 models, rows = {}, []
 for name, prior in beliefs.items():
     model = BayesLogit({"active": prior}, random_state=0)
@@ -83,9 +84,11 @@ table = pd.DataFrame(rows, columns=["belief", "patients", "action", "saved by tr
 print(f"\nFor the next patients, per visit\n{table.round(3).to_string(index=False)}\n")
 
 # %%
-# Picture
-# -------
-figure, (updating, saving, person) = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+# Belief, decision, price
+# -----------------------
+# At the left what each believes after each batch; in the middle what follows from it; at the right how dear a treatment
+# may be for a single patient, in the eyes of the sceptic.
+figure, (updating, saving, person) = plt.subplots(1, 3, figsize=(10.5, 4.4), layout="constrained")
 for (name, model), colour, marker in zip(models.items(), [ORANGE, BLUE], "os"):
     UpdatingDisplay.from_estimator(
         model,
@@ -105,8 +108,8 @@ low, high = min(stages["low"].min(), others["low"].min()), max(stages["high"].ma
 updating.set(ylim=(low - 0.1, high + 0.1), title="Belief", ylabel="coefficient of the treatment (log odds)")
 updating.legend(frameon=False, loc="lower right")
 saving.axhline(0, color=GREY, linewidth=1, linestyle="--")
-saving.text(48, 0.6, "treating saves\n(solid)")
-saving.text(48, 0.26, "knowing the truth would save\n(dotted)")
+saving.text(48, 0.62, "treating saves\n(solid)", fontsize=9)
+saving.text(48, 0.3, "to know the truth\nwould save (dotted)", fontsize=9)
 saving.set(
     xlabel="patients seen",
     ylabel="expected loss saved per visit",
@@ -128,7 +131,7 @@ for before, line in [(0, "-"), (1, "-.")]:
 person.axhline(0, color=GREY, linewidth=1, linestyle="--")
 person.axvline(TREATMENT, color=GREY, linewidth=1, linestyle=":")
 person.set(
-    xlabel=f"cost of the treatment (a poor status costs {POOR:g})",
+    xlabel=f"cost of the treatment\n(a poor status costs {POOR:g})",
     ylabel="saved by treating, for the sceptic",
     title="How dear may it be?",
     xlim=(0, 2.5),
@@ -136,13 +139,15 @@ person.set(
 person.legend(frameon=False)
 for axis in (updating, saving, person):
     axis.spines[["top", "right"]].set_visible(False)
-target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".png")
-figure.savefig(target, dpi=150)
-print(f"Picture: {target.name}\n")
+if sys.argv[1:]:
+    figure.savefig(sys.argv[1], dpi=150)
+else:
+    plt.show()
 
 # %%
 # Decide
 # ------
+# What do both do in the end, and what would more data be worth to them?
 last = table.groupby("belief").last()
 effect = {name: np.exp(model.draws_["coef"][..., 0]) for name, model in models.items()}
 ratio = {name: np.quantile(draws, [0.05, 0.95]) for name, draws in effect.items()}

@@ -6,12 +6,9 @@ Forty schools of 25 pupils each, and two features of no effect at all: one of th
 pupils of a school resemble each other, the less often the model-based interval of the school's feature contains the
 true value, zero; the cluster-robust interval keeps near to its promise, and nearer still with more schools. Above, the
 same choice on a real trial.
-
-Usage: ``python plot_cluster_robust.py [picture.png]``; by default the picture is saved beside this file.
 """
 
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,6 +25,7 @@ ICCS = [0.0, 0.05, 0.1, 0.2, 0.3]
 # %%
 # A real trial: 111 patients, four visits each
 # --------------------------------------------
+# One fit, two standard errors: given groups, every kind comes with it.
 trial = load_respiratory()
 X = trial.data.assign(
     center=trial.data["center"] == 2, treat=trial.data["treat"] == "A", sex=trial.data["sex"] == "M"
@@ -61,8 +59,9 @@ for i, icc in enumerate(ICCS):
 coverage = {cov_type: 100 * counts / N_REPEATS for cov_type, counts in covered.items()}
 
 # %%
-# The picture
-# -----------
+# What the trial says, and which intervals keep their promise
+# -----------------------------------------------------------
+# Above, both intervals of every effect of the trial. Below, the simulation.
 figure, axes = plt.subplot_mosaic([["trial", "trial"], ["pupil", "school"]], figsize=(9, 7.5), layout="constrained")
 rows = np.arange(len(labels))[::-1]
 for shift, (cov_type, (colour, marker, name)) in zip([0.13, -0.13], STYLES.items()):
@@ -90,13 +89,15 @@ axes["pupil"].legend(frameon=False, loc="lower left")
 for axis in axes.values():
     axis.spines[["top", "right"]].set_visible(False)
 
-target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".png")
-figure.savefig(target, dpi=150)
-print(f"Picture: {target.name}\n")
+if sys.argv[1:]:
+    figure.savefig(sys.argv[1], dpi=150)
+else:
+    plt.show()
 
 # %%
 # Decide
 # ------
+# Which kind of interval comes nearest to its 95%, and what does it leave of the trial?
 print(f"Intervals of the school's feature that contain the truth, {N_REPEATS} simulations each\n")
 for i, icc in enumerate(ICCS):
     percentages = ", ".join(f"{name} {coverage[cov_type][i, 1]:.0f}%" for cov_type, (_, _, name) in STYLES.items())

@@ -5,12 +5,9 @@ How long may drivers go without sleep? Growth curves of eighteen drivers
 Eighteen drivers slept three hours a night, and their reaction time was measured daily. Every driver has a level and a
 growth of their own. Does the growth really differ between drivers? Does the level when rested tell who will suffer? How
 well is a new driver predicted, and how well another day of a known one? In the end a schedule is decided on.
-
-Usage: ``python plot_multilevel_growth.py [picture.png]``; by default the picture is saved beside this file.
 """
 
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,6 +25,7 @@ TOO_SLOW = 350.0  # ms: a reaction that costs another two metres at 90 km/h, aga
 # %%
 # Data: the first two days were training and baseline; the days after are modelled
 # --------------------------------------------------------------------------------
+# The mean of the two rested days becomes a feature of the driver, constant within the cluster.
 sleep = load_sleepstudy()
 later = sleep.data["Days"] >= 2
 driver, y = sleep.groups[later], sleep.target[later]
@@ -38,6 +36,8 @@ X["rested"] = driver.map(rested) - rested.mean()
 # %%
 # Growth per driver: random intercepts, then random slopes
 # --------------------------------------------------------
+# The likelihood ratio test compares the two. A variance under test lies on the boundary of what is possible, so the
+# reference is a mixture of chi-squares.
 intercepts = MixedLinear().fit(X[["nights"]], y, groups=driver)
 growth = MixedLinear(random_slopes=["nights"]).fit(X[["nights"]], y, groups=driver)
 print(growth.summary(), "\n")
@@ -46,7 +46,8 @@ print(slopes_vary, "\n")
 
 # %%
 # What does the rested reaction, a predictor of the driver, explain?
-# -----------------------------------------------------------------
+# ------------------------------------------------------------------
+# ``variance_components`` sets the variances between drivers beside those of the model without the feature.
 with_rested = MixedLinear(random_slopes=["nights"]).fit(X, y, groups=driver)
 print(coef_table(with_rested)[["estimate", "std_error", "df", "p_value"]].round(4), "\n")
 explained = variance_components(with_rested, baseline=growth).to_frame()["explained"]
@@ -69,21 +70,23 @@ for (kind, name), score in scores.items():
     print(f"held-out R2, {kind}, {name}: {score:.2f}")
 
 # %%
-# The picture: every driver's line, and the chance that a driver is too slow
-# --------------------------------------------------------------------------
+# Every driver's line, and the chance that a driver is too slow
+# -------------------------------------------------------------
+# At the right is a driver of whom nothing is known: the standard deviation is that of a new driver's mean, which has
+# the variance between drivers in it.
 nights = np.arange(0, 8)
 table = X.iloc[: len(nights)].assign(nights=nights)[["nights"]]
 mean, sd = growth.predict(table, groups=[-1] * len(nights), return_std=True)  # a driver not seen yet
 too_slow = stats.norm.sf(TOO_SLOW, mean, sd)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.5), layout="constrained")
 for label in growth.levels_["Subject"]:
     left.plot(nights, growth.predict(table, groups=[label] * len(nights)), color=BLUE, alpha=0.5, linewidth=1)
 left.plot(X["nights"], y, ".", color=GREY, markersize=4, label="measurements")
 left.plot([], [], color=BLUE, alpha=0.5, linewidth=1, label="predicted line of each driver")
 left.plot(nights, mean, color=ORANGE, linewidth=3, label="population")
 left.axhline(TOO_SLOW, color=GREY, linestyle="--", linewidth=1)
-left.set(xlabel="nights of three hours' sleep", ylabel="reaction time (ms)", title="Eighteen drivers")
+left.set(xlabel="nights of three hours' sleep", ylabel="reaction time (ms)", title="Eighteen drivers", ylim=(190, 530))
 left.legend(frameon=False, loc="upper left")
 right.plot(nights, 100 * too_slow, "o-", color=ORANGE)
 right.axhline(20, color=GREY, linestyle="--", linewidth=1)
@@ -95,13 +98,15 @@ right.set(
 )
 for axis in (left, right):
     axis.spines[["top", "right"]].set_visible(False)
-target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".png")
-figure.savefig(target, dpi=150)
-print(f"\nPicture: {target.name}\n")
+if sys.argv[1:]:
+    figure.savefig(sys.argv[1], dpi=150)
+else:
+    plt.show()
 
 # %%
 # Decide
 # ------
+# No more than one driver in five may be too slow.
 most = int(nights[too_slow <= 0.2].max())
 spread = np.sqrt(growth.random_covariance_["Subject"][1, 1])
 vary = "differs" if slopes_vary.p_value < 0.05 else "may be the same"

@@ -7,12 +7,9 @@ judged at four visits. A multilevel model has a level for each patient: its odds
 ratio of the *population* is smaller, and a marginal model estimates that one. This example first finds out how many
 quadrature nodes the likelihood takes, beside a study where Laplace's approximation fails; then sets both odds ratios,
 and the probabilities that they stand for, on one screen, and decides whether to treat.
-
-Usage: ``python plot_multilevel_logistic.py [picture.png]``; by default the picture is saved beside this file.
 """
 
 import sys
-from pathlib import Path
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -31,6 +28,7 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", 
 # %%
 # Data: numbers for the categories, age in decades about its mean
 # ---------------------------------------------------------------
+# Placebo, center 1, women and mean age are the reference.
 trial, ohio = load_respiratory(), load_ohio()
 X = pd.DataFrame(
     {
@@ -61,6 +59,8 @@ for name, (features, outcome, cluster) in studies.items():
 # %%
 # The model, with as many nodes as it takes
 # -----------------------------------------
+# By default nodes are added until the likelihood does not change any more. The test of the treatment compares the
+# likelihoods of two fits.
 model = MixedLogit().fit(X, good, groups=patient)
 print(f"\n{model.summary()}\n")
 without = MixedLogit().fit(X.drop(columns="active"), good, groups=patient)
@@ -72,6 +72,8 @@ print(f"{icc(model)}\n")
 # %%
 # A patient, or the population?
 # -----------------------------
+# The same effect three times: of a patient; averaged over the patients of this model; and from a marginal model, which
+# has no patients' effects at all. ``marginal_effects`` is in probabilities.
 gee = GEEClassifier(working_correlation="exchangeable").fit(X, good, groups=patient)
 columns = ["estimate", "conf_low", "conf_high"]
 averaged = population_average(model, X).to_frame().rename(columns={"population_average": "estimate"})
@@ -87,6 +89,7 @@ more = marginal_effects(model, X, features="active").loc["active"]
 # %%
 # Patients alike in their features: center 1, mean age, female, poor status before
 # --------------------------------------------------------------------------------
+# They still differ in what was not observed. Those in the middle gain most; an average is not what any of them gets.
 alike = pd.DataFrame(0.0, index=["placebo", "active"], columns=X.columns)
 alike.loc["active", "active"] = 1.0
 percentile = np.linspace(0.5, 99.5, 199)
@@ -95,7 +98,9 @@ log_odds = model.intercept_[0] + alike.to_numpy() @ model.coef_[0]
 probability = pd.DataFrame(100 * expit(log_odds[:, None] + level), index=alike.index, columns=percentile)
 population = pd.Series(100 * model.predict_proba(alike)[:, 1], index=alike.index)
 
-figure, (nodes, curves, forest) = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained", width_ratios=[1, 1.15, 1])
+figure, (nodes, curves, forest) = plt.subplots(
+    1, 3, figsize=(10.5, 4.6), layout="constrained", width_ratios=[1, 1.15, 1]
+)
 for (name, values), colour, marker in zip(error.items(), [GREEN, PURPLE], "os"):
     nodes.plot(NODES, values, color=colour, marker=marker, markersize=5, label=name)
 nodes.axhline(0, color=GREY, linewidth=1, linestyle="--")
@@ -124,7 +129,7 @@ curves.text(
 curves.text(61, 73, "active", color=BLUE, ha="right")
 curves.text(83, 33, "placebo", color=ORANGE)
 curves.set(
-    xlabel="percentile of the patient among those alike",
+    xlabel="percentile of the patient\namong those alike",
     ylabel="probability of a good status (%)",
     title="One patient, and the average",
     xlim=(0, 100),
@@ -135,14 +140,14 @@ rows = np.arange(len(ratios))[::-1]
 for row, (name, ratio) in zip(rows, ratios.iterrows()):
     interval = [[ratio["estimate"] - ratio["conf_low"]], [ratio["conf_high"] - ratio["estimate"]]]
     forest.errorbar(ratio["estimate"], row, xerr=interval, fmt="o", color="black", capsize=3)
-    forest.text(1.15, row + 0.15, f"{name}: {ratio['estimate']:.1f}")
+    forest.text(1.15, row + 0.15, f"{name.replace('MixedLogit, ', '')}: {ratio['estimate']:.1f}")
 forest.axvline(1, color=GREY, linewidth=1, linestyle="--")
 forest.set(
     xscale="log",
     xlim=(0.9, 30),
     ylim=(-0.5, len(ratios) - 0.4),
     yticks=[],
-    xlabel="odds ratio, active against placebo, 95% interval",
+    xlabel="odds ratio, active against\nplacebo, 95% interval",
     title="Two questions, two odds ratios",
 )
 forest.set_xticks([1, 2, 5, 10, 20], labels=["1", "2", "5", "10", "20"])
@@ -150,13 +155,15 @@ forest.minorticks_off()
 for axis in (nodes, curves, forest):
     axis.spines[["top", "right"]].set_visible(False)
 forest.spines["left"].set_visible(False)
-target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".png")
-figure.savefig(target, dpi=150)
-print(f"Picture: {target.name}\n")
+if sys.argv[1:]:
+    figure.savefig(sys.argv[1], dpi=150)
+else:
+    plt.show()
 
 # %%
 # Decide
 # ------
+# Treat if the test and the interval of the average gain both say so.
 helps = effect.p_value < 0.05 and more["conf_low"] > 0
 gain = probability.loc["active"] - probability.loc["placebo"]
 (one, low, high), (all_, all_low, all_high) = ratios.iloc[:2].to_numpy()

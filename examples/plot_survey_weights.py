@@ -7,12 +7,9 @@ poor schools score lower, and must the analysis be weighted? The first answer is
 of school; with it in the model the answer is no, and the unweighted fit is the better report. Of the United States'
 people 7,846 had their cholesterol measured in 31 places: who should be screened? A program that ignores weights and
 places is off by a percentage point or two, and more certain than it has a right to be.
-
-Usage: ``python plot_survey_weights.py [picture.png]``; by default the picture is saved beside this file.
 """
 
 import sys
-from pathlib import Path
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -31,6 +28,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 # %%
 # Schools: fit with and without the weights, compare
 # --------------------------------------------------
+# ``weight_diagnostics`` fits both ways and tests whether the difference is more than chance.
 api = load_api("strat")
 design = {"sample_weight": api.sample_weight, "strata": api.strata, "fpc": api.fpc}
 without_type = (api.data[["ell", "meals"]] - api.data[["ell", "meals"]].mean()) / 10  # in ten percentage points
@@ -46,6 +44,7 @@ for name, answer in answers.items():
 # %%
 # People: weights, strata and places enter the standard errors
 # ------------------------------------------------------------
+# The survey's model knows all three; the careless one takes people as drawn alike, one by one.
 nhanes = load_nhanes()
 ages = ["(19,39]", "(39,59]", "(59,Inf]"]
 people = pd.DataFrame({age: nhanes.data["agecat"] == age for age in ages})
@@ -76,26 +75,16 @@ def probabilities(fit):
     return expit(np.stack([eta, eta - spread, eta + spread]))
 
 
-# %%
-# Decision
-# --------
-# A screening is worth its cost where at least one in eight has high cholesterol; the lower end of the interval decides.
+# A screening is worth its cost where one in eight has high cholesterol.
 THRESHOLD = 0.125
 found = {"survey": probabilities(survey), "careless": probabilities(careless)}
-screened = {name: profiles.index[low > THRESHOLD] for name, (_, low, _) in found.items()}
-needed = {name: answer.weights_needed for name, answer in answers.items()}
-chosen = ", ".join(f"{'women' if sex == 'woman' else 'men'} {age}" for sex, age in screened["survey"])
-decision = (
-    "Schools: put the type of school into the model and report the unweighted fit; the weights were only needed while "
-    f"it was left out. Cholesterol: screen {chosen}, where more than one in eight is affected even at the lower end of "
-    "the design-based interval."
-)
-print(fill(f"Decision: {decision}", 100))
-assert needed == {"without the type of school": True, "with the type of school": False}
+
 
 # %%
-# Picture
-# -------
+# With and without, and beside each other
+# ---------------------------------------
+# At the left the schools: weighted and unweighted part only where the type of school was forgotten. At the right the
+# people.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.6), width_ratios=[1, 1.15], layout="constrained")
 labels, position = [], 0
 for name, answer in answers.items():
@@ -141,5 +130,22 @@ right.legend(frameon=False, fontsize=8, loc="lower right")
 for axes in (left, right):
     axes.spines[["top", "right"]].set_visible(False)
 
-picture = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".png")
-figure.savefig(picture, dpi=120)
+if sys.argv[1:]:
+    figure.savefig(sys.argv[1], dpi=150)
+else:
+    plt.show()
+
+# %%
+# Decide
+# ------
+# A screening is worth its cost where at least one in eight has high cholesterol; the lower end of the interval decides.
+screened = {name: profiles.index[low > THRESHOLD] for name, (_, low, _) in found.items()}
+needed = {name: answer.weights_needed for name, answer in answers.items()}
+chosen = ", ".join(f"{'women' if sex == 'woman' else 'men'} {age}" for sex, age in screened["survey"])
+decision = (
+    "Schools: put the type of school into the model and report the unweighted fit; the weights were only needed while "
+    f"it was left out. Cholesterol: screen {chosen}, where more than one in eight is affected even at the lower end of "
+    "the design-based interval."
+)
+print(fill(f"Decision: {decision}", 100))
+assert needed == {"without the type of school": True, "with the type of school": False}

@@ -6,12 +6,9 @@ Children in Ohio were asked at the ages 7 to 10 whether they wheezed. This examp
 working structures assume beside the one seen in the residuals, and shows what each structure makes of two effects: of
 the mother's smoking, which is the same in all rows of a child, and of age, which differs between them. Naive intervals
 believe the structure; robust ones do not need to.
-
-Usage: ``python plot_working_correlation.py [picture.png]``; by default the picture is saved beside this file.
 """
 
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,7 +59,12 @@ def working(name: str) -> np.ndarray:
     return np.full(len(lags), association if name == "exchangeable" else 0.0)
 
 
-figure, axes = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained", width_ratios=[1.25, 1, 1])
+# %%
+# Working against observed, and what it does to two effects
+# ---------------------------------------------------------
+# At the left the lines should run through the points. At the right are the mother's smoking, the same in all rows of a
+# child, and age, which differs between them, with intervals that believe the structure and with robust ones.
+figure, axes = plt.subplots(1, 3, figsize=(10.5, 4.4), layout="constrained", width_ratios=[1.25, 1, 1])
 jitter = 0.04 * (np.arange(len(empirical)) - (len(empirical) - 1) / 2) / len(empirical)
 axes[0].scatter(lag_of_pair[pairs] + jitter, empirical, color="black", zorder=3, s=28, label="seen, by pair of years")
 for name, (colour, line) in LINES.items():
@@ -78,9 +80,6 @@ axes[0].set(
 )
 axes[0].legend(frameon=False, loc="upper right", fontsize=9)
 
-# %%
-# Effects and their intervals
-# ---------------------------
 rows = np.arange(len(LINES))[::-1]
 for axis, (feature, title) in zip(axes[1:], EFFECTS.items()):
     for shift, cov_type, colour, marker in [(0.14, "naive", ORANGE, "o"), (-0.14, "robust", BLUE, "s")]:
@@ -103,9 +102,10 @@ figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower right", n
 for axis in axes:
     axis.spines[["top", "right"]].set_visible(False)
 
-target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".png")
-figure.savefig(target, dpi=150)
-print(f"Picture: {target.name}\n")
+if sys.argv[1:]:
+    figure.savefig(sys.argv[1], dpi=150)
+else:
+    plt.show()
 
 # %%
 # Decide
