@@ -1,0 +1,74 @@
+"""Rows as users have them, given to an estimator that was fitted by a formula.
+
+Such an estimator has ``formula_``, which makes the features of its model from columns of raw data. Everything that
+takes X takes both: the raw data, and the features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["features_of", "offset_of", "rows_of", "used_columns"]
+
+
+def features_of(est: Any, X: Any) -> Any:
+    """Return the features of raw data under the formula of a fit; anything else is returned as it is.
+
+    Parameters
+    ----------
+    est : estimator
+        Fitted estimator.
+    X : array-like
+        Rows: raw data, or the features themselves.
+
+    Returns
+    -------
+    X : DataFrame of shape (n_rows, n_features), or what was given
+        The features.
+    """
+    return est.formula_.features(X) if _is_raw(est, X) else X
+
+
+def offset_of(est: Any, X: Any, offset: Any) -> Any:
+    """Return the offset that goes with rows: that of the formula, in raw data, and what is given.
+
+    Parameters
+    ----------
+    est : estimator
+        Fitted estimator.
+    X : array-like
+        Rows: raw data, or the features themselves.
+    offset : array-like of shape (n_rows,) or None
+        Further offset.
+
+    Returns
+    -------
+    offset : ndarray of shape (n_rows,), or what was given
+        The sum; None where there is none.
+    """
+    if not _is_raw(est, X):
+        return offset
+    own = est.formula_.offset(X)
+    if own is None or offset is None:
+        return offset if own is None else own
+    return own + np.asarray(offset, dtype=np.float64)
+
+
+def rows_of(est: Any, X: Any, offset: Any) -> tuple[Any, Any]:
+    """Return features and offset of rows, see `features_of` and `offset_of`."""
+    if not _is_raw(est, X):
+        return X, offset
+    return features_of(est, X), offset_of(est, X, offset)
+
+
+def _is_raw(est: Any, X: Any) -> bool:
+    """Say whether X is a table whose columns are not the features of the fit by formula."""
+    formula = getattr(est, "formula_", None)
+    return formula is not None and hasattr(X, "columns") and tuple(X.columns) != formula.feature_names
+
+
+def used_columns(est: Any, X: Any) -> Any:
+    """Return raw data without the columns that the formula of a fit does not use; anything else as it is."""
+    return X[list(est.formula_.variables)] if _is_raw(est, X) and hasattr(X, "loc") else X
