@@ -1,7 +1,7 @@
 r"""Maximum likelihood with one parameter held fixed: a coefficient, a standard deviation, a correlation.
 
 In suitable coordinates every such constraint is linear, x = origin + matrix theta, x the fixed effects and the entries
-of the factors T. The effects of a term are turned by a rotation, b = C'b*, so that the held one is the first:
+of the factors T. The effects of a block are turned by a rotation, b = C'b*, so that the held one is the first of them:
 
 - a standard deviation is the first pivot, T_00; at zero the first column of T is zero;
 - with the two effects w_a, w_b of a correlation rho at an angle phi, w_b'b is cos(phi) b*_0 + sin(phi) b*_1, which has
@@ -23,7 +23,7 @@ from scipy import linalg
 from skdep.glmm.maximise import Settings, make_criterion
 from skdep.glmm.rows import GlmmRows, RowTerm
 from skdep.glmm.state import Criterion, State
-from skdep.mixed.correlation import lower_factor_of
+from skdep.mixed.parameters import CovarianceParameters
 
 __all__ = ["Constraint", "Frame", "Held", "HeldCoefficient", "HeldCorrelation", "HeldDeviation", "make_frame"]
 
@@ -104,19 +104,21 @@ def make_frame(
     term : int, default=0
         The term whose effects are turned.
     rotation : ndarray of shape (q, q), optional
-        Orthogonal C of the new effects b* = C b; by default they stay.
+        Orthogonal C of the new effects b* = C b, which keeps blocks apart; by default they stay.
     """
     has_effects = bool(rows.terms)
     if not has_effects:
         # one level, whose effect is held at zero
         n = rows.n_rows
         rows = replace(rows, terms=(RowTerm(np.zeros(n, dtype=np.int64), 1, np.ones((1, n)), np.eye(1)),))
+        settings = replace(settings, structure=False)
         factors = [np.zeros((1, 1))]
     if rotation is not None:
         terms, turned = list(rows.terms), list(factors)
         columns = np.ascontiguousarray(rotation @ terms[term].columns)
         terms[term] = replace(terms[term], columns=columns)
-        turned[term] = lower_factor_of(rotation @ factors[term])
+        layout = CovarianceParameters(tuple(part.q for part in terms), settings.structure)
+        turned[term] = layout.lower_factor(term, rotation @ factors[term])
         rows, factors = replace(rows, terms=tuple(terms)), turned
     n_nodes = settings.n_quadrature or 1
     criterion = make_criterion(rows, settings, n_nodes if has_effects else 1)
@@ -224,7 +226,7 @@ class HeldCoefficient(Held):
 
 
 class HeldDeviation(Held):
-    """The standard deviation of an effect: the first of a turned term, or any of uncorrelated effects.
+    """The standard deviation of an effect, the first of a turned block.
 
     Parameters
     ----------
@@ -256,7 +258,7 @@ class HeldDeviation(Held):
 
 
 class HeldCorrelation(Held):
-    """The correlation of two effects, which span the first two of a turned term.
+    """The correlation of two effects, which span the first two of a turned block.
 
     Parameters
     ----------
@@ -264,14 +266,18 @@ class HeldCorrelation(Held):
         The coordinates.
     term : int
         The term.
+    first, second : int
+        The first two effects of the block.
     cosine : float
         Cosine of the angle between the two effects.
     """
 
-    def __init__(self, frame: Frame, term: int, cosine: float):
+    def __init__(self, frame: Frame, term: int, first: int, second: int, cosine: float):
         super().__init__(frame)
         self.cosine, self.sine = cosine, float(np.sqrt(1.0 - cosine**2))
-        self._first, self._below, self._pivot = (frame.entry(term, *at) for at in ((0, 0), (1, 0), (1, 1)))
+        self._first, self._below, self._pivot = (
+            frame.entry(term, *at) for at in ((first, first), (second, first), (second, second))
+        )
         everything = np.flatnonzero(frame.free)
         # the entry below the first pivot stands for tau
         self._kept = everything[everything != self._pivot]

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.glmm.cumulants import Binomial
 from skdep.glmm.estimates import GlmmEstimates, estimates_of, plain_estimates
 from skdep.glmm.maximise import MOST_DIMENSIONS, Maximum, Settings, maximise_likelihood
 from skdep.glmm.plain import PlainFit, plain_fit
 from skdep.glmm.working import GlmmData, working_rows
+from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.terms import RandomTerm
 from skdep.mixed.weights import RowWeights
 
@@ -65,11 +67,13 @@ def settings_of(n_quadrature: Any, terms: Sequence[RandomTerm]) -> int | None:
         raise ValueError(
             f"n_quadrature={n_quadrature} needs one grouping factor, groups has {len(terms)}: with several "
             "the integral does not split into small ones. Use n_quadrature=1, Laplace's approximation, or 'auto'."
+            f"{read_more('quadrature')}"
         )
     if n_quadrature > 1 and terms and terms[0].q > MOST_DIMENSIONS:
         raise ValueError(
             f"n_quadrature={n_quadrature} with {terms[0].q} random effects a level takes {n_quadrature}**{terms[0].q} "
             f"nodes: quadrature is for up to {MOST_DIMENSIONS}. Use n_quadrature=1, Laplace's approximation, or 'auto'."
+            f"{read_more('quadrature')}"
         )
     return int(n_quadrature)
 
@@ -83,9 +87,9 @@ def fit_binary_rows(
     *,
     outermost: RandomTerm | None,
     n_quadrature: int | None,
-    diagonal: bool,
     penalised: bool,
     fit_intercept: bool,
+    fixed: np.ndarray | None,
     max_iter: int,
     tol: float,
 ) -> FittedRows:
@@ -107,8 +111,10 @@ def fit_binary_rows(
         The one factor in which all others are nested.
     n_quadrature : int or None
         Nodes per dimension, None for as many as it takes.
-    diagonal, penalised, fit_intercept : bool
+    penalised, fit_intercept : bool
         As in the estimator.
+    fixed : ndarray of int or None
+        Features that have a fixed effect, None for all.
     max_iter : int
         Most steps.
     tol : float
@@ -123,18 +129,19 @@ def fit_binary_rows(
         Binomial(),
         outermost=outermost,
         fit_intercept=fit_intercept,
-        diagonal=diagonal,
+        fixed=fixed,
     )
-    ridge = (
-        penalty_curvature(data, X, weights.total, fit_intercept) if penalised else np.zeros((data.rows.n_fixed,) * 2)
-    )
+    ridge = np.zeros((data.rows.n_fixed,) * 2)
+    if penalised:
+        ridge = penalty_curvature(data, X if fixed is None else X[:, fixed], weights.total, fit_intercept)
     if not terms:
         # by the number of rows: where data are separated, the end must not depend on the scale of weights
         plain = plain_fit(data.rows, ridge, max_iter=max_iter, tol=0.01 * tol * weights.n_obs)
         estimates = plain_estimates(data, plain, ridge, X, weights)
         return FittedRows(estimates, data, plain, None, True, penalised)
     plain = plain_fit(data.rows, ridge, max_iter=_PLAIN_ITER, tol=_PLAIN_TOL)
-    settings = Settings(n_quadrature, diagonal, ridge, PRIOR_SD**-2 if penalised else 0.0, max_iter, tol)
+    structure, of_effects = CovarianceParameters.of(terms).structure, PRIOR_SD**-2 if penalised else 0.0
+    settings = Settings(n_quadrature, structure, ridge, of_effects, max_iter, tol)
     maximum = maximise_likelihood(data.rows, plain, data.units, settings)
     estimates = estimates_of(data, maximum, X, weights.total, tol)
     is_accurate = maximum.change is not None and maximum.stable
@@ -142,7 +149,7 @@ def fit_binary_rows(
 
 
 def penalty_curvature(data: GlmmData, X: np.ndarray, weights: np.ndarray | None, fit_intercept: bool) -> np.ndarray:
-    """Return the curvature (p, p) of the penalty on working coefficients.
+    """Return the curvature (p, p) of the penalty on working coefficients; X has the features with fixed effects.
 
     It is that of the user's slopes, whatever the working columns: where features are collinear those are others.
     """

@@ -11,6 +11,7 @@ import numpy as np
 from skdep._basis import collinearity_message
 from skdep._binary import BinaryClassifierMixin
 from skdep._compat import Interval, StrOptions, fit_context
+from skdep._docs import read_more
 from skdep._fingerprint import fingerprint
 from skdep._fitted import FittedInference
 from skdep._outcome import encode_binary
@@ -18,6 +19,7 @@ from skdep._validation import check_offset, check_rows, check_weights
 from skdep.base import FitNotes
 from skdep.clusters import describe_sizes
 from skdep.exceptions import CollinearityWarning
+from skdep.formula.raw_rows import rows_of
 from skdep.glmm.estimates import GlmmFit
 from skdep.glmm.fit import FittedRows, fit_binary_rows, settings_of
 from skdep.glmm.prediction import log_odds_of, marginal_probabilities, predictor_moments
@@ -42,10 +44,16 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
     random_slopes : None, list of str or int, or dict, default=None
         Features whose slopes vary between levels: by name or number, for every factor; or a dict from factor name to
         such a list.
-    random_intercept : bool, default=True
-        Whether intercepts vary.
-    covariance : {"full", "diagonal"}, default="full"
-        Covariance matrix of the effects of a level: free, or without correlations.
+    random_intercept : bool or dict, default=True
+        Whether intercepts vary between levels: of every factor; or a dict from factor name to bool, True for a factor
+        that is not in it.
+    covariance : {"full", "diagonal"} or dict, default="full"
+        Covariance matrix of the effects of a level: free, or without correlations; or a dict from factor name to
+        either or to a list of blocks, "full" for a factor that is not in it. A block is a list of effects:
+        ``"Intercept"``, names or numbers of features. Each effect of the factor is in one block, and effects of
+        different blocks are uncorrelated.
+    random_only : None or list of str or int, default=None
+        Features that have random effects, but no fixed one: their coefficient is 0. Each is in `random_slopes`.
     n_quadrature : "auto" or int, default="auto"
         Nodes of the quadrature in each dimension; 1 is Laplace's approximation, more are for one factor with up to
         three effects a level. By default as many as it takes until the log-likelihood does not change; Laplace's
@@ -74,11 +82,12 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
     classes_ : ndarray of shape (2,)
         Labels; the second is the success.
     coef_ : ndarray of shape (1, n_features)
-        Fixed effects: log odds ratios given the random effects.
+        Fixed effects: log odds ratios given the random effects; exactly 0 for features in `random_only`.
     intercept_ : ndarray of shape (1,)
         Intercept; 0 without one.
     covariance_ : ndarray of shape (p, p)
-        Covariance of ``[intercept, *coef]`` under `cov_type`; no row for the intercept without one.
+        Covariance of ``[intercept, *coef]`` under `cov_type`; no row for the intercept without one, nor for features
+        in `random_only`.
     random_covariance_ : dict of str to ndarray of shape (q, q)
         Covariance matrix of the random effects by factor: intercept first, then `random_slopes` in their order.
     random_effects_ : dict of str to ndarray of shape (n_levels, q)
@@ -142,8 +151,9 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "random_slopes": [None, list, tuple, dict, str, Integral, np.ndarray],
-        "random_intercept": ["boolean"],
-        "covariance": [StrOptions({"full", "diagonal"})],
+        "random_intercept": ["boolean", dict],
+        "covariance": [StrOptions({"full", "diagonal"}), dict],
+        "random_only": [None, list, tuple, str, Integral, np.ndarray],
         "n_quadrature": [StrOptions({"auto"}), Interval(Integral, 1, 200, closed="both")],
         "penalty": [StrOptions({"weak"}), None],
         "weight_type": [StrOptions({"frequency", "sampling"})],
@@ -164,6 +174,7 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
         *,
         random_intercept=True,
         covariance="full",
+        random_only=None,
         n_quadrature="auto",
         penalty=None,
         weight_type="frequency",
@@ -176,6 +187,7 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
         self.random_slopes = random_slopes
         self.random_intercept = random_intercept
         self.covariance = covariance
+        self.random_only = random_only
         self.n_quadrature = n_quadrature
         self.penalty = penalty
         self.weight_type = weight_type
@@ -221,7 +233,7 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
         X, y = check_rows(self, X, y, ensure_min_features=least_features(self, groups))
         offset, weights = check_offset(offset, len(X)), check_weights(sample_weight, len(X))
         self.classes_, success = encode_binary(y, weights)
-        terms = [] if groups is None else self._terms(groups, len(X))
+        terms = self._terms(groups, len(X))
         multiplicity = group_multiplicity(group_weight, terms, len(X), weight_type=self.weight_type)
         data = fingerprint(
             X,
@@ -263,6 +275,7 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
                 f"Factors {[term.name for term in outermost]} are crossed: no clusters are independent of each other, "
                 "and a robust covariance cannot be had. Use cov_type='model' (and weight_type='frequency'), or leave "
                 "a factor out."
+                f"{read_more('standard_errors')}"
             )
         n_quadrature = settings_of(self.n_quadrature, terms)
         fitted = fit_binary_rows(
@@ -273,18 +286,19 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
             weights,
             outermost=outermost[0] if len(outermost) == 1 else None,
             n_quadrature=n_quadrature,
-            diagonal=self.covariance == "diagonal",
             penalised=self.penalty is not None,
             fit_intercept=self.fit_intercept,
+            fixed=self._fixed_features,
             max_iter=self.max_iter,
             tol=self.tol,
         )
         self._store(fitted, order, weights)
-        self.separated_ = warn_of_trouble(fitted, X, y, self._parameter_names(), self._chosen_cov_type, notes)
+        names, own = self._fixed_names(), self._with_fixed_effects(X)
+        self.separated_ = warn_of_trouble(fitted, own, y, names, self._chosen_cov_type, notes)
         if self.separated_:
             self.converged_ = False
         if fitted.data.basis.aliased.any():
-            notes.warn(collinearity_message(self._parameter_names(), fitted.data.basis.aliased), CollinearityWarning)
+            notes.warn(collinearity_message(names, fitted.data.basis.aliased), CollinearityWarning)
         self._describe(fitted, weights, notes)
 
     @property
@@ -296,7 +310,7 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
         estimates, split = fitted.estimates, int(self.fit_intercept)
         fit, params = estimates.fit, estimates.params
         self._model = fit
-        self.coef_ = params[None, split:]
+        self.coef_ = self._slopes_of(params)[None]
         self.intercept_ = params[:1].copy() if split else np.zeros(1)
         self.loglik_, self.n_quadrature_ = fit.loglik, fit.n_nodes
         self.singular_, self.converged_ = fit.singular, fit.converged
@@ -315,7 +329,7 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
         rank = len(fit.beta)
         residual_df = {"model": weights.n_obs - rank, "robust": float(estimates.n_clusters - rank)}
         self._inference = FittedInference(
-            names=self._parameter_names(),
+            names=self._fixed_names(),
             estimate=params,
             covariances=by_type,
             cov_type=cov_type,
@@ -367,6 +381,7 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
 
     def _predictor(self, X: Any, groups: Any, offset: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and variance of the linear predictor of each row, given the effects of known levels."""
+        X, offset = rows_of(self, X, offset)
         mean = self._linear_predictor(X, offset)
         X = np.asarray(X, dtype=np.float64).reshape(len(mean), self.n_features_in_)
         codes = None if groups is None else self._known_levels(groups, len(mean))

@@ -19,7 +19,7 @@ from skdep.glmm.search import JointOptimum, JointSearch
 from skdep.glmm.several_factors import SeveralFactorsLaplace
 from skdep.glmm.starting_values import moment_factors, widened
 from skdep.glmm.state import Criterion, State
-from skdep.mixed.parameters import CovarianceParameters
+from skdep.mixed.parameters import CovarianceParameters, Structure
 
 __all__ = ["MOST_DIMENSIONS", "Maximum", "Settings", "make_criterion", "maximise_likelihood"]
 
@@ -47,8 +47,8 @@ class Settings:
     ----------
     n_quadrature : int or None
         Nodes per dimension, 1 for Laplace's approximation; None for as many as it takes.
-    diagonal : bool
-        Whether covariances are diagonal.
+    structure : bool or tuple of tuple of int
+        Which effects are correlated, as in `CovarianceParameters`: True for none, False for all of a term.
     fixed_ridge : ndarray of shape (p, p)
         Curvature of the penalty on fixed effects.
     ridge : float
@@ -60,7 +60,7 @@ class Settings:
     """
 
     n_quadrature: int | None
-    diagonal: bool
+    structure: Structure
     fixed_ridge: np.ndarray
     ridge: float
     max_iter: int
@@ -111,7 +111,7 @@ def make_criterion(
     laplace : OneFactorLaplace, optional
         The same model by Laplace's approximation, to share what it has prepared.
     """
-    parameters = CovarianceParameters(tuple(term.q for term in rows.terms), settings.diagonal)
+    parameters = CovarianceParameters(tuple(term.q for term in rows.terms), settings.structure)
     engine: Any
     if len(rows.terms) > 1:
         engine = SeveralFactorsLaplace(rows, parameters)

@@ -26,6 +26,7 @@ from skdep.glmm.held_search import HeldPoint, HeldSearch, rate_of_change
 from skdep.glmm.refitting import GivenRows, parameter_values, settings_for
 from skdep.glmm.working import GlmmData
 from skdep.mixed.natural_parameters import NaturalParameter
+from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.profiling import Profile
 
 __all__ = ["LogitProfiler", "small_data"]
@@ -102,7 +103,7 @@ class LogitProfiler:
 
     def _slack(self, parameter: NaturalParameter) -> float:
         """Return how much lower than at the estimates -2 log L may seem: by the quadrature's error on turned axes."""
-        is_turned = parameter.kind != "coefficient" and len(self.factors[parameter.term]) > 1
+        is_turned = parameter.kind != "coefficient" and len(self._block(parameter.term, parameter.first)) > 1
         return _QUADRATURE_ERROR if is_turned and self.settings.n_quadrature != 1 else _ROUNDING
 
     def _highest(self, parameter: NaturalParameter) -> float:
@@ -115,7 +116,7 @@ class LogitProfiler:
         values = []
         for effect in (parameter.first, parameter.second):
             frame, optimum = self._frame(parameter.term, effect)
-            held = HeldDeviation(frame, parameter.term, 0, 1.0)
+            held = HeldDeviation(frame, parameter.term, int(self._block(parameter.term, effect)[0]), 1.0)
             search = HeldSearch(frame, held.at(0.0), max_iter=_MAX_ITER, tol=_TOL)
             try:
                 found = search.run(held.theta(optimum.x, 0.0), optimum.state, optimum.hessian)
@@ -134,15 +135,18 @@ class LogitProfiler:
         rows = self.to_user[term]
         size = float(np.linalg.norm(rows[k]))
         if parameter.kind == "sd":
-            if self.settings.diagonal or len(rows) == 1:
-                frame, optimum = self._frame()
-                return HeldDeviation(frame, term, k, size), optimum, _FAR * size
             frame, optimum = self._frame(term, k)
-            return HeldDeviation(frame, term, 0, size), optimum, _FAR * size
+            return HeldDeviation(frame, term, int(self._block(term, k)[0]), size), optimum, _FAR * size
         pair = rows[[k, parameter.second]]
         frame, optimum = self._frame(term, k, parameter.second)
         first, second = pair / np.linalg.norm(pair, axis=1)[:, None]
-        return HeldCorrelation(frame, term, float(first @ second)), optimum, np.inf
+        place = self._block(term, k)[:2]
+        return HeldCorrelation(frame, term, int(place[0]), int(place[1]), float(first @ second)), optimum, np.inf
+
+    def _block(self, term: int, effect: int) -> np.ndarray:
+        """Return the effects of the block that an effect of a term belongs to."""
+        blocks = CovarianceParameters(tuple(map(len, self.factors)), self.settings.structure).blocks[term]
+        return next(block for block in blocks if effect in block)
 
     def _frame(self, *place: int) -> tuple[Frame, HeldPoint]:
         """Return a frame, and the maximum of the likelihood there.
@@ -150,13 +154,18 @@ class LogitProfiler:
         Parameters
         ----------
         *place : int
-            A term and effects of it, which the first of the turned effects span; none for the frame of the fit.
+            A term and effects of a block of it, which the first of the turned effects span; none for the frame of the
+            fit.
         """
+        if len(place) == 2 and len(self._block(*place)) == 1:
+            place = ()
         if place not in self._frames:
             term, rotation = 0, None
             if place:
                 term, *effects = place
-                rotation = _rotation(self.to_user[term][effects])
+                block = self._block(term, effects[0])
+                rotation = np.eye(len(self.factors[term]))
+                rotation[np.ix_(block, block)] = _rotation(self.to_user[term][effects][:, block])
             rows, units = self.data.rows, self.data.units
             frame = make_frame(rows, self.settings, units, self.beta, self.factors, term=term, rotation=rotation)
             found = frame, _maximum(frame)

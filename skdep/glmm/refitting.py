@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from skdep._docs import read_more
 from skdep._fingerprint import DataFingerprint, fingerprint, same_column
 from skdep._outcome import encode_binary
 from skdep._validation import check_offset, check_rows, check_weights
@@ -68,6 +69,7 @@ def check_refittable(model: Any, what: str) -> None:
         raise ValueError(
             f"{what} need finite estimates, and those of this fit are not: features separate the outcomes, or a "
             "variance grows without bound. Fit with penalty='weak'."
+            f"{read_more('multilevel_separation')}"
         )
 
 
@@ -90,7 +92,7 @@ def rows_given_again(model: Any, X: Any, y: Any, groups: Any, sample_weight: Any
     X, y = check_rows(twin, X, y, ensure_min_features=least_features(twin, groups))
     offset, weights = check_offset(offset, len(X)), check_weights(sample_weight, len(X))
     classes, success = encode_binary(y, weights)
-    terms = [] if groups is None else twin._terms(groups, len(X))
+    terms = twin._terms(groups, len(X))
     factors = {term.name: term.codes for term in terms}
     given = fingerprint(X, np.where(success, 1.0, -1.0), weights=weights, offset=offset, factors=factors)
     if not (np.array_equal(classes, model.classes_) and _same_data(model._inference.data, given)):
@@ -112,7 +114,7 @@ def rows_given_again(model: Any, X: Any, y: Any, groups: Any, sample_weight: Any
         Binomial(),
         outermost=outermost[0] if len(outermost) == 1 else None,
         fit_intercept=model.fit_intercept,
-        diagonal=model.covariance == "diagonal",
+        fixed=model._fixed_features,
     )
     return GivenRows(X, all_success, offset, weights, kept, terms, data)
 
@@ -141,15 +143,16 @@ def settings_for(model: Any, given: GivenRows) -> Settings:
     """
     ridge, of_effects = np.zeros((given.data.rows.n_fixed,) * 2), 0.0
     if model.penalty is not None:
-        ridge, of_effects = penalty_curvature(given.data, given.X, given.weights, model.fit_intercept), PRIOR_SD**-2
-    diagonal = model.covariance == "diagonal"
-    return Settings(model.n_quadrature_, diagonal, ridge, of_effects, model.max_iter, model.tol)
+        X = model._with_fixed_effects(given.X)
+        ridge, of_effects = penalty_curvature(given.data, X, given.weights, model.fit_intercept), PRIOR_SD**-2
+    structure = model._model.parameters.structure
+    return Settings(model.n_quadrature_, structure, ridge, of_effects, model.max_iter, model.tol)
 
 
 def logit_parameters(model: Any) -> tuple[NaturalParameter, ...]:
     """List coefficients, standard deviations and correlations of a fitted model."""
     everything = natural_parameters(
-        model._inference.names, model.random_names_, model._working_order, diagonal=model.covariance == "diagonal"
+        model._inference.names, model.random_names_, model._working_order, model._model.parameters
     )
     return tuple(part for part in everything if part.kind != "residual")
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from skdep._progress import iteration
 from skdep.glmm.differences import hessian_by_differences
 from skdep.glmm.state import Criterion, Gradient, State
 from skdep.mixed.boundary_moves import BoundaryMoves
@@ -233,6 +234,7 @@ class JointSearch(BoundaryMoves):
         at.n_steps += 1
         self._n_approximate += not at.exact
         at.path.append(trial.value)
+        iteration()
         self._differentiate()
         if not at.exact:
             self._learn(*before)

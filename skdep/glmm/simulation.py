@@ -50,7 +50,8 @@ class LogitSimulator:
 
     def __init__(self, model: Any, given: GivenRows):
         estimate, split = model._inference.estimate, int(model.fit_intercept)
-        self._fixed = given.X @ estimate[split:] + (estimate[0] if split else 0.0)
+        own = model._with_fixed_effects(given.X)
+        self._fixed = own @ estimate[split:] + (estimate[0] if split else 0.0)
         if given.offset is not None:
             self._fixed += given.offset
         self._terms = [

@@ -75,7 +75,9 @@ def _separated(fitted: FittedRows, X: np.ndarray, y: np.ndarray, names: Sequence
     features = names[int(has_intercept) :]
     found = [name for name, is_infinite in zip(features, infinite, strict=True) if is_infinite]
     if found:
-        notes.warn(separation_message(found, len(features), remedy=_REMEDY), SeparationWarning)
+        notes.warn(
+            separation_message(found, len(features), remedy=_REMEDY), SeparationWarning, topic="multilevel_separation"
+        )
     return found
 
 
@@ -94,6 +96,7 @@ def _check_search(fitted: FittedRows, is_separated: bool, notes: FitNotes) -> No
             "of one class only, or features separate the outcomes within levels. Estimates are where the search "
             f"stopped, and mean nothing. {_REMEDY}, or a simpler model.",
             SeparationWarning,
+            topic="multilevel_separation",
         )
     elif not (optimum.converged or is_separated):
         notes.warn(
@@ -113,6 +116,7 @@ def _check_search(fitted: FittedRows, is_separated: bool, notes: FitNotes) -> No
             "outcomes of one class only, or features separate the outcomes within levels. The likelihood is flat "
             f"there, and Laplace's approximation poor. {_REMEDY}, or a simpler model.",
             SeparationWarning,
+            topic="multilevel_separation",
         )
     if not fitted.maximum.stable and optimum.message != UNBOUNDED:
         notes.warn(
@@ -120,6 +124,7 @@ def _check_search(fitted: FittedRows, is_separated: bool, notes: FitNotes) -> No
             f"the log-likelihood at the estimates still changes by {fitted.maximum.change:.2g} with more nodes: levels "
             "have few outcomes for such large effects. Give n_quadrature a larger number, and compare.",
             ConvergenceWarning,
+            topic="quadrature",
         )
     if fitted.estimates.is_flat and optimum.converged and not is_separated:
         notes.warn(

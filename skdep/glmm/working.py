@@ -57,7 +57,7 @@ def working_rows(
     *,
     outermost: RandomTerm | None,
     fit_intercept: bool,
-    diagonal: bool,
+    fixed: np.ndarray | None = None,
 ) -> GlmmData:
     """Bring rows to working coordinates, sort them by the first term, and count equal ones.
 
@@ -77,12 +77,15 @@ def working_rows(
         The family.
     outermost : RandomTerm or None
         The one factor in which all others are nested.
-    fit_intercept, diagonal : bool
-        As in the estimator.
+    fit_intercept : bool
+        Whether to fit an intercept.
+    fixed : ndarray of int, optional
+        Features that have a fixed effect, all by default.
     """
     total = weights.total
-    columns, basis, gram = fixed_columns(X, total, fit_intercept=fit_intercept, n_further=0)
-    parts = [working_columns(term, X, total, diagonal=diagonal) for term in terms]
+    own = X if fixed is None else X[:, fixed]
+    columns, basis, gram = fixed_columns(own, total, fit_intercept=fit_intercept, n_further=0)
+    parts = [working_columns(term, X, total) for term in terms]
     weight = np.ones(len(y)) if weights.rows is None else weights.rows
     first = terms[0].codes if terms else np.zeros(len(y), dtype=np.int64)
     others = [X.T[j] for j in range(X.shape[1])] + [term.codes for term in terms[1:]]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-__all__ = ["BOUNDARY", "add_direction", "echelon", "null_directions"]
+__all__ = ["BOUNDARY", "echelon", "null_directions", "turned"]
 
 # A column of T whose pivot is below this (columns of Z have mean square one, sigma is 1) is on the boundary.
 BOUNDARY = 1e-5
@@ -32,7 +34,18 @@ def echelon(T: np.ndarray) -> np.ndarray:
     return result
 
 
-def null_directions(T: np.ndarray, gradient: np.ndarray, *, diagonal: bool) -> list[tuple[np.ndarray, float]]:
+def turned(T: np.ndarray, blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Return `echelon` of every block of effects."""
+    result = T.copy()
+    for block in blocks:
+        if len(block) > 1 or len(T) == 1:
+            result[np.ix_(block, block)] = echelon(T[np.ix_(block, block)])
+    return result
+
+
+def null_directions(
+    T: np.ndarray, gradient: np.ndarray, blocks: Sequence[np.ndarray]
+) -> list[tuple[np.ndarray, float]]:
     """Return directions that Sigma does not reach, with the derivative of the criterion along each.
 
     Parameters
@@ -41,21 +54,17 @@ def null_directions(T: np.ndarray, gradient: np.ndarray, *, diagonal: bool) -> l
         Relative covariance factor.
     gradient : ndarray of shape (q, q)
         Derivative of the criterion by Sigma.
-    diagonal : bool
-        Whether Sigma is diagonal.
+    blocks : sequence of ndarray of int
+        Effects of each block; a direction is one of a block.
     """
-    if diagonal:
-        missing = np.flatnonzero(np.abs(np.diag(T)) < BOUNDARY)
-        return [(np.eye(len(T))[a], float(gradient[a, a])) for a in missing]
-    size, vectors = np.linalg.eigh(T @ T.T)
-    null = vectors[:, size < BOUNDARY**2]
-    slopes, rotation = np.linalg.eigh(null.T @ gradient @ null)
-    return [(null @ rotation[:, k], float(slopes[k])) for k in range(len(slopes))]
-
-
-def add_direction(T: np.ndarray, direction: np.ndarray, *, diagonal: bool) -> np.ndarray:
-    """Return the lower triangular factor of T T' + d d'."""
-    if diagonal:
-        return np.diag(np.sqrt(np.diag(T) ** 2 + direction**2))
-    upper = np.asarray(np.linalg.qr(np.column_stack([T, direction]).T, mode="r"))
-    return upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)
+    result = []
+    for block in blocks:
+        own = np.ix_(block, block)
+        size, vectors = np.linalg.eigh(T[own] @ T[own].T)
+        null = vectors[:, size < BOUNDARY**2]
+        slopes, rotation = np.linalg.eigh(null.T @ gradient[own] @ null)
+        for k, slope in enumerate(slopes):
+            direction = np.zeros(len(T))
+            direction[block] = null @ rotation[:, k]
+            result.append((direction, float(slope)))
+    return result

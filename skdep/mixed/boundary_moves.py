@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skdep.mixed.boundary import add_direction, echelon, null_directions
+from skdep.mixed.boundary import BOUNDARY, null_directions, turned
 from skdep.mixed.parameters import CovarianceParameters
 
 __all__ = ["BoundaryMoves"]
@@ -78,8 +78,6 @@ class BoundaryMoves:
                 factors = list(at.state.factors)
                 factors[term] = factors[term].copy()
                 factors[term][a, a] = 0.0
-                if len(T) == 1 or self.parameters.diagonal or a == 0:
-                    factors[term][a, : a + 1] = 0.0
                 trial, rise = self.trial(factors), max(self.tol, 1e-12 * abs(at.state.value))
                 if trial is None or trial.value > at.state.value + _SMALL_RISE:
                     continue
@@ -102,10 +100,10 @@ class BoundaryMoves:
         the same Sigma, it does not.
         """
         at = self.optimum
-        if self.parameters.diagonal:
+        if all(np.abs(np.diag(T)).min() >= BOUNDARY for T in at.state.factors):
             return False
-        factors = [echelon(T) for T in at.state.factors]
-        if all(np.array_equal(T, turned) for T, turned in zip(at.state.factors, factors, strict=True)):
+        factors = [turned(T, blocks) for T, blocks in zip(at.state.factors, self.parameters.blocks, strict=True)]
+        if all(np.array_equal(T, other) for T, other in zip(at.state.factors, factors, strict=True)):
             return False
         trial = self.trial(factors)
         if trial is None or trial.value > at.state.value + max(self.tol, 1e-12 * abs(at.state.value)):
@@ -117,11 +115,11 @@ class BoundaryMoves:
         """Try to leave a singular Sigma; say whether that decreased the criterion."""
         at, gradients = self.optimum, self.sigma_gradients()
         for term, T in enumerate(at.state.factors):
-            for direction, slope in null_directions(T, gradients[term], diagonal=self.parameters.diagonal):
+            for direction, slope in null_directions(T, gradients[term], self.parameters.blocks[term]):
                 sizes = [1e-3, *_LADDER] if slope < 0 else list(_LADDER)
                 for size in sizes:
                     factors = list(at.state.factors)
-                    factors[term] = add_direction(T, size * direction, diagonal=self.parameters.diagonal)
+                    factors[term] = self.parameters.lower_factor(term, np.column_stack([T, size * direction]))
                     trial = self.trial(factors)
                     if trial is not None and trial.value < at.state.value - max(1e-9, 1e-12 * abs(at.state.value)):
                         self.accept(trial)

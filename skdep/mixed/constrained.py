@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg, sparse
 
-from skdep.mixed.correlation import CorrelationProblem, lower_factor_of
+from skdep.mixed.correlation import CorrelationProblem
 from skdep.mixed.cross_products import CrossProducts, TermProducts
 from skdep.mixed.evaluation import Derivatives, State
 from skdep.mixed.fit import fit_products
@@ -67,9 +67,7 @@ def nudged(factors: Sequence[np.ndarray], least: float = _NUDGE) -> list[np.ndar
 
 
 def _fit(products: CrossProducts, parameters: CovarianceParameters, start: Any) -> ConstrainedFit:
-    _, optimum, _ = fit_products(
-        products, diagonal=parameters.diagonal, reml=False, max_iter=_MAX_ITER, tol=_TOL, start=start
-    )
+    _, optimum = fit_products(products, parameters, reml=False, max_iter=_MAX_ITER, tol=_TOL, start=start)
     return ConstrainedFit(optimum.state.value, list(optimum.state.factors), optimum.converged)
 
 
@@ -237,32 +235,49 @@ def fix_sd(
     begin = list(start)
     implied = variance / max(float(np.sum((direction @ start[term]) ** 2)), 1e-300)
     if not 0.5 < implied / sigma2 < 2.0:
-        begin[term] = _with_variance(start[term], direction, unit, variance / sigma2)
+        stretched = _with_variance(start[term], direction, unit, variance / sigma2)
+        begin[term] = engine.parameters.lower_factor(term, stretched)
     return _search(_FixedVariance(engine, term, direction, variance), begin)
 
 
 def _with_variance(T: np.ndarray, direction: np.ndarray, unit: np.ndarray, variance: float) -> np.ndarray:
-    """Return T stretched along `unit` (direction'unit = 1), so that the variance along `direction` is as given."""
+    """Return a root of T T' stretched along `unit` (direction'unit = 1) to a given variance along `direction`."""
     share = float(np.sum((direction @ T) ** 2))
     if share > 1e-8 * variance:
-        return lower_factor_of(T + (np.sqrt(variance / share) - 1.0) * np.outer(unit, direction @ T))
-    return lower_factor_of(np.column_stack([T, np.sqrt(variance) * unit]))
+        return T + (np.sqrt(variance / share) - 1.0) * np.outer(unit, direction @ T)
+    return np.column_stack([T, np.sqrt(variance) * unit])
 
 
 def _without_effect(
     products: CrossProducts, parameters: CovarianceParameters, term: int, direction: np.ndarray
 ) -> ConstrainedFit:
     """Fit without the combination w'b of a term's effects; the factors returned are those of the full model."""
-    basis = np.eye(len(direction))[:, direction == 0.0] if parameters.diagonal else linalg.null_space(direction[None])
+    basis, numbers = _others(direction, parameters, term)
     reduced, kept = _restricted(products, term, basis)
-    fit = _fit(reduced, parameters, None)
+    structure = list(parameters.block_numbers)
+    structure[term : term + 1] = [numbers] if kept else []
+    layout = CovarianceParameters(tuple(map(len, structure)), tuple(structure))
+    fit = _fit(reduced, layout, None)
     factors = list(fit.factors)
     q = len(direction)
     if kept:
-        factors[term] = lower_factor_of(np.column_stack([basis @ factors[term], np.zeros(q)]))
+        factors[term] = parameters.lower_factor(term, np.column_stack([basis @ factors[term], np.zeros(q)]))
     else:
         factors.insert(term, np.zeros((q, q)))
     return ConstrainedFit(fit.value, factors, fit.converged)
+
+
+def _others(direction: np.ndarray, parameters: CovarianceParameters, term: int) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Return what is orthogonal to a combination of a block's effects (q, q - 1), block by block, and their numbers."""
+    columns, numbers = [], []
+    for number, block in enumerate(parameters.blocks[term]):
+        inside = direction[block]
+        own = linalg.null_space(inside[None]) if inside.any() else np.eye(len(block))
+        placed = np.zeros((len(direction), own.shape[1]))
+        placed[block] = own
+        columns.append(placed)
+        numbers += [number] * own.shape[1]
+    return np.hstack(columns), tuple(numbers)
 
 
 def _restricted(products: CrossProducts, term: int, basis: np.ndarray) -> tuple[CrossProducts, bool]:

@@ -2,7 +2,7 @@ r"""The ML criterion at a fixed correlation of two random effects, in coordinate
 
 With the two effects first, b = B b_user and Sigma_user = T T', the correlation is rho where T_10 = rho tau and
 T_11 = sqrt(1 - rho^2) tau. The other entries of T, T_00 >= 0 and tau >= 0 are free: a bounded problem, solved by
-Newton's method on the entries that are not held at their bound.
+Newton's method on the entries that are not held at their bound. Blocks of effects go with the effects.
 
 References
 ----------
@@ -21,7 +21,10 @@ from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import State
 from skdep.mixed.parameters import CovarianceParameters
 
-__all__ = ["CorrelationProblem", "lower_factor_of"]
+__all__ = ["CorrelationProblem"]
+
+# Sizes of the bounded entries in other starts of a search that ends at a bound.
+_OTHER_STARTS = (0.3, 1.0, 3.0)
 
 
 class CorrelationProblem:
@@ -41,8 +44,12 @@ class CorrelationProblem:
 
     def __init__(self, engine: Any, term: int, effects: tuple[int, int], correlation: float):
         self.engine, self.term = engine, term
-        self.parameters: CovarianceParameters = engine.parameters
-        self.basis = _user_basis(engine.products, term, effects)
+        self.working: CovarianceParameters = engine.parameters
+        order = [*effects, *(a for a in range(self.working.sizes[term]) if a not in effects)]
+        self.basis = _user_basis(engine.products, term, order)
+        structure = list(self.working.block_numbers)
+        structure[term] = tuple(structure[term][a] for a in order)
+        self.parameters = CovarianceParameters(self.working.sizes, tuple(structure))
         self.cosines = np.array([correlation, np.sqrt(max(1.0 - correlation**2, 0.0))])
         self.constraint, self.first, self.tau = self._constraint()
         self.map = self._sigma_map()
@@ -64,14 +71,14 @@ class CorrelationProblem:
         result = np.eye(self.parameters.n_parameters)
         span = slice(self.parameters.bounds[self.term], self.parameters.bounds[self.term + 1])
         moved = self.basis @ self.parameters.basis[self.term] @ self.basis.T
-        rows, columns = self.parameters.rows[self.term], self.parameters.columns[self.term]
+        rows, columns = self.working.rows[self.term], self.working.columns[self.term]
         result[span, span] = moved[:, rows, columns].T
         return result
 
     def start(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return theta next to given working factors, off the bounds."""
         user = list(factors)
-        T = lower_factor_of(np.linalg.solve(self.basis, factors[self.term]))
+        T = self.parameters.lower_factor(self.term, np.linalg.solve(self.basis, factors[self.term]))
         least = 1e-3 * max(float(np.abs(T).max()), 0.1)
         tau = max(float(np.hypot(T[1, 0], T[1, 1])), least)
         T[0, 0], T[1, 1] = max(T[0, 0], least), 1.0
@@ -86,7 +93,7 @@ class CorrelationProblem:
     def factors(self, theta: np.ndarray) -> list[np.ndarray]:
         """Return working factors."""
         result = self.parameters.unpack(self.constraint @ theta)
-        result[self.term] = lower_factor_of(self.basis @ result[self.term])
+        result[self.term] = self.working.lower_factor(self.term, self.basis @ result[self.term])
         return result
 
     def value(self, theta: np.ndarray) -> State:
@@ -107,20 +114,38 @@ class CorrelationProblem:
     def minimise(
         self, start: Sequence[np.ndarray], *, max_iter: int, tol: float
     ) -> tuple[float, list[np.ndarray], bool]:
-        """Minimise; returns the criterion, the working factors and whether the search converged."""
+        """Minimise; returns the criterion, the working factors and whether the search converged.
+
+        An effect without variance has any correlation: a search that ends there may have passed a lower minimum.
+        """
         theta = self.start(start)
+        best, end = self._descend(theta, max_iter=max_iter, tol=tol)
+        for size in _OTHER_STARTS:
+            if end[[self.first, self.tau]].min() > 0.0:
+                break
+            other = theta.copy()
+            other[[self.first, self.tau]] = np.maximum(theta[[self.first, self.tau]], size)
+            found, reached = self._descend(other, max_iter=max_iter, tol=tol)
+            if found[0] < best[0] - 1e-9:
+                best, end = found, reached
+        return best
+
+    def _descend(
+        self, theta: np.ndarray, *, max_iter: int, tol: float
+    ) -> tuple[tuple[float, list[np.ndarray], bool], np.ndarray]:
+        """Return criterion, working factors, whether the search converged, and where in theta it ended."""
         state = self.value(theta)
         for _ in range(max_iter):
             gradient, hessian = self.derivatives(theta, state)
             step, decrement = self._step(theta, gradient, hessian)
             if decrement <= tol:
-                return state.value, state.factors, True
+                return (state.value, state.factors, True), theta
             moved = self._decrease(theta, state.value, gradient, step)
             if moved is None:
                 # rounding hides the decrease that is left
-                return state.value, state.factors, decrement <= 1e-6
+                return (state.value, state.factors, decrement <= 1e-6), theta
             theta, state = moved
-        return state.value, state.factors, False
+        return (state.value, state.factors, False), theta
 
     def _step(self, theta: np.ndarray, gradient: np.ndarray, hessian: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the step, entries held where they are at their bound and would leave it."""
@@ -158,16 +183,9 @@ def _newton_step(gradient: np.ndarray, hessian: np.ndarray) -> tuple[np.ndarray,
     return -vectors @ (slopes / size), float(np.sum(slopes**2 / size))
 
 
-def _user_basis(products: CrossProducts, term: int, effects: tuple[int, int]) -> np.ndarray:
-    """Return B: effects in working coordinates of the user's, the two first, in units that make columns of Z equal."""
+def _user_basis(products: CrossProducts, term: int, order: Sequence[int]) -> np.ndarray:
+    """Return B: effects in working coordinates of the user's, in an order and units that make columns of Z equal."""
     part = products.terms[term]
-    order = [*effects, *(a for a in range(part.q) if a not in effects)]
     basis = np.linalg.inv(part.to_user)[:, order]
     total = part.own.sum(axis=2) / products.n_obs
     return basis / np.sqrt(np.einsum("ai,ac,ci->i", basis, total, basis))
-
-
-def lower_factor_of(root: np.ndarray) -> np.ndarray:
-    """Return lower triangular T with T T' = R R', diagonal not negative, for R of shape (q, k), k >= q."""
-    upper = np.asarray(np.linalg.qr(root.T, mode="r"))
-    return upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)

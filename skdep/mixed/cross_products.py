@@ -1,8 +1,8 @@
 r"""Cross-products of random-effect columns Z, features X and outcome y, formed once: the number of rows leaves here.
 
 Columns are in working coordinates: y is the residual of ordinary least squares on X, of mean square one; the columns of
-Z of a term are centred and scaled where its covariance is free, else scaled. Estimates map back exactly. All summaries
-are sums over rows.
+Z of a term are scaled, and centred where their effects may be correlated with the intercept's. Estimates map back
+exactly. All summaries are sums over rows.
 
 References
 ----------
@@ -107,20 +107,21 @@ class WorkingColumns:
     to_user: np.ndarray
 
 
-def working_columns(term: RandomTerm, X: np.ndarray, weights: np.ndarray | None, *, diagonal: bool) -> WorkingColumns:
-    """Centre (where the covariance is free and the intercept random) and scale the columns of a term.
+def working_columns(term: RandomTerm, X: np.ndarray, weights: np.ndarray | None) -> WorkingColumns:
+    """Scale the columns of a term; centre those whose effects are in one block with the intercept's.
 
     A slope's column x becomes z = (x - m) / s, hence b0 + b1 x = (b0 + m b1) + (s b1) z.
     """
     q = term.q
     to_user = np.eye(q)
     columns: list[np.ndarray | None] = []
-    centred = not diagonal and term.columns[0] == INTERCEPT
+    has_intercept = term.columns[0] == INTERCEPT
     for position, number in enumerate(term.columns):
         if number == INTERCEPT:
             columns.append(None)
             continue
         x = X[:, number]
+        centred = has_intercept and term.blocks[position] == term.blocks[0]
         centre = float(np.average(x, weights=weights)) if centred else 0.0
         z = x - centre if centre else x
         scale = float(np.sqrt(np.average(z * z, weights=weights)))

@@ -71,9 +71,7 @@ class Estimates:
     flat: list[str]
 
 
-def estimate_all(
-    data: WorkingData, weights: RowWeights, *, diagonal: bool, reml: bool, max_iter: int, tol: float
-) -> Estimates:
+def estimate_all(data: WorkingData, weights: RowWeights, *, reml: bool, max_iter: int, tol: float) -> Estimates:
     """Fit, and map everything back.
 
     Parameters
@@ -82,19 +80,19 @@ def estimate_all(
         Rows in working coordinates.
     weights : RowWeights
         Their weights.
-    diagonal, reml : bool
-        Whether covariances are diagonal, and the criterion REML.
+    reml : bool
+        Whether the criterion is REML.
     max_iter : int
         Most steps.
     tol : float
         Tolerance of the decrement.
     """
-    products = data.products
+    products, parameters = data.products, CovarianceParameters.of(data.terms)
     if data.y_scale == 0.0 or (reml and products.n_obs <= products.n_params):
-        engine, optimum, parameters = _without_error(data, diagonal=diagonal, reml=reml)
+        engine, optimum = _without_error(data, parameters, reml=reml)
         start: Any = optimum.state.factors
     else:
-        engine, optimum, parameters = fit_products(products, diagonal=diagonal, reml=reml, max_iter=max_iter, tol=tol)
+        engine, optimum = fit_products(products, parameters, reml=reml, max_iter=max_iter, tol=tol)
         start = optimum.start
     state, scale = optimum.state, data.y_scale
     effects = engine.effects(state) if data.terms else []
@@ -183,12 +181,11 @@ def _symmetric(matrix: np.ndarray) -> np.ndarray:
     return 0.5 * (matrix + matrix.T)
 
 
-def _without_error(data: WorkingData, *, diagonal: bool, reml: bool) -> tuple[Any, Optimum, CovarianceParameters]:
+def _without_error(data: WorkingData, parameters: CovarianceParameters, *, reml: bool) -> tuple[Any, Optimum]:
     """Return the fit where least squares leaves no residual: no variance at all."""
-    parameters = CovarianceParameters(tuple(term.q for term in data.products.terms), diagonal)
     engine = make_engine(data.products, parameters, reml=reml)
     state: State = engine.value([np.zeros((q, q)) for q in parameters.sizes])
-    return engine, without_search(state, parameters, "no residual"), parameters
+    return engine, without_search(state, parameters, "no residual")
 
 
 def _covariances(

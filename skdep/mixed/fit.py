@@ -205,7 +205,7 @@ def working_data(
     weights: RowWeights,
     *,
     fit_intercept: bool,
-    diagonal: bool,
+    fixed: np.ndarray | None = None,
 ) -> WorkingData:
     """Bring rows to working coordinates and form cross-products.
 
@@ -219,11 +219,14 @@ def working_data(
         Terms, the one with most columns first.
     weights : RowWeights
         Weights.
-    fit_intercept, diagonal : bool
-        As in the estimator.
+    fit_intercept : bool
+        Whether to fit an intercept.
+    fixed : ndarray of int, optional
+        Features that have a fixed effect, all by default.
     """
     total = weights.total
-    border, basis, gram = fixed_columns(X, total, fit_intercept=fit_intercept, n_further=1)
+    own = X if fixed is None else X[:, fixed]
+    border, basis, gram = fixed_columns(own, total, fit_intercept=fit_intercept, n_further=1)
     p = border.shape[1] - 1
     y_centre = float(np.average(y, weights=total)) if fit_intercept else 0.0
     border[:, p] = y - y_centre
@@ -239,7 +242,7 @@ def working_data(
     else:
         border[:, p] /= y_scale
         right, residual = right / y_scale, sum_of_weights
-    columns = [working_columns(term, X, total, diagonal=diagonal) for term in terms]
+    columns = [working_columns(term, X, total) for term in terms]
     sums = [LevelSums(term.codes, term.n_levels) for term in terms]
     products = form_cross_products(
         terms,
@@ -252,7 +255,7 @@ def working_data(
         n_obs=weights.n_obs,
         log_weights=weights.log_weights,
         y_scale=y_scale,
-        reml_shift=_reml_shift(basis, X, border, fit_intercept) if basis.aliased.any() or _is_rotated(basis) else 0.0,
+        reml_shift=_reml_shift(basis, own, border, fit_intercept) if basis.aliased.any() or _is_rotated(basis) else 0.0,
     )
     return WorkingData(list(terms), columns, sums, border, basis, shift, y_centre, y_scale, products)
 
@@ -293,16 +296,37 @@ def log_determinant_of_kept(coordinates: np.ndarray) -> float:
 
 
 def fit_products(
-    products: CrossProducts, *, diagonal: bool, reml: bool, max_iter: int, tol: float, start: Any = None
-) -> tuple[Any, Optimum, CovarianceParameters]:
-    """Maximise the likelihood; returns the engine, where the search ended, and the layout of the parameters."""
-    parameters = CovarianceParameters(tuple(term.q for term in products.terms), diagonal)
+    products: CrossProducts,
+    parameters: CovarianceParameters,
+    *,
+    reml: bool,
+    max_iter: int,
+    tol: float,
+    start: Any = None,
+) -> tuple[Any, Optimum]:
+    """Maximise the likelihood; returns the engine, and where the search ended.
+
+    Parameters
+    ----------
+    products : CrossProducts
+        Cross-products of the data.
+    parameters : CovarianceParameters
+        Layout of the covariance parameters.
+    reml : bool
+        Whether the criterion is REML.
+    max_iter : int
+        Most steps.
+    tol : float
+        Tolerance of the decrement.
+    start : sequence of ndarray, optional
+        Relative covariance factors to begin with, by default moment estimates.
+    """
     engine = make_engine(products, parameters, reml=reml)
     if not products.terms:
         state = engine.value([])
-        return engine, without_search(state, parameters, "closed form"), parameters
+        return engine, without_search(state, parameters, "closed form")
     if start is not None:
-        return engine, minimise(engine, start, max_iter=max_iter, tol=tol), parameters
+        return engine, minimise(engine, start, max_iter=max_iter, tol=tol)
     begin = moment_start(products)
     best = minimise(engine, begin, max_iter=max_iter, tol=tol)
     if _is_suspect(products, begin, best):
@@ -311,7 +335,7 @@ def fit_products(
             if lower is None:
                 break
             best = _better(best, minimise(engine, lower, max_iter=max_iter, tol=tol))
-    return engine, best, parameters
+    return engine, best
 
 
 def _lower_point(engine: Any, at: Optimum) -> list[np.ndarray] | None:

@@ -1,8 +1,8 @@
-r"""Diagonal covariances of columns that are nearly collinear, such as an intercept and a slope over calendar years.
+r"""Uncorrelated effects of columns that are nearly collinear, such as an intercept and a slope over calendar years.
 
 Columns with uncorrelated effects may not be centred, but their cross-products lose digits. Inside, the engine then
 works with orthogonal columns Z_c = Z R^-1 and the covariance R Sigma R', which is of no special form; to the outside
-nothing changes: factors are diagonal, effects belong to the columns Z.
+nothing changes: factors have their blocks, effects belong to the columns Z.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from skdep.mixed.cross_products import CrossProducts, TermProducts
 from skdep.mixed.evaluation import Derivatives, State
 from skdep.mixed.information import Information
 from skdep.mixed.parameters import CovarianceParameters
+from skdep.mixed.small_matrices import lower_factor_of
 
 __all__ = ["Framed", "needs_frame"]
 
@@ -27,9 +28,11 @@ _COLLINEAR = 1e-2
 
 
 def needs_frame(products: CrossProducts, parameters: CovarianceParameters) -> bool:
-    """Say whether effects are uncorrelated and columns of a term nearly collinear, but not quite."""
-    return parameters.diagonal and any(
-        1e-11 < smallest_scaled_eigenvalue(term.own.sum(axis=2)) < _COLLINEAR for term in products.terms if term.q > 1
+    """Say whether a term has uncorrelated effects, and columns nearly collinear, but not quite."""
+    return any(
+        1e-11 < smallest_scaled_eigenvalue(term.own.sum(axis=2)) < _COLLINEAR
+        for term, numbers in zip(products.terms, parameters.block_numbers, strict=True)
+        if len(set(numbers)) > 1
     )
 
 
@@ -53,9 +56,9 @@ class Framed:
         parameters: CovarianceParameters,
     ):
         self.products, self.parameters = products, parameters
-        self.frames = [_frame(term) for term in products.terms]
+        self.frames = [_frame(*part) for part in zip(products.terms, parameters.blocks, strict=True)]
         self.backs = [np.linalg.inv(frame) for frame in self.frames]
-        inner = CovarianceParameters(parameters.sizes, parameters.diagonal)
+        inner = CovarianceParameters(parameters.sizes, parameters.structure)
         # the derivatives of R Sigma R' by the variances
         inner.__dict__["basis"] = tuple(
             np.einsum("ab,ibc,dc->iad", frame, basis, frame)
@@ -66,7 +69,7 @@ class Framed:
 
     def value(self, factors: Sequence[np.ndarray]) -> State:
         """Evaluate the criterion."""
-        turned = [_lower(frame @ T) for frame, T in zip(self.frames, factors, strict=True)]
+        turned = [lower_factor_of(frame @ T) for frame, T in zip(self.frames, factors, strict=True)]
         state = self.engine.value(turned)
         return replace(state, factors=list(factors), work={"inner": state})
 
@@ -114,18 +117,12 @@ class Framed:
         return replace(derivatives, gradients=gradients)
 
 
-def _frame(term: TermProducts) -> np.ndarray:
+def _frame(term: TermProducts, blocks: Sequence[np.ndarray]) -> np.ndarray:
     """Return upper triangular R, for which the columns Z R^-1 are orthogonal; the identity where that is not needed."""
     gram = term.own.sum(axis=2)
-    if term.q == 1 or not 1e-11 < smallest_scaled_eigenvalue(gram) < _COLLINEAR:
+    if len(blocks) == 1 or not 1e-11 < smallest_scaled_eigenvalue(gram) < _COLLINEAR:
         return np.eye(term.q)
     return np.linalg.cholesky(gram / gram[0, 0]).T
-
-
-def _lower(factor: np.ndarray) -> np.ndarray:
-    """Return the lower triangular factor of the same F F'."""
-    upper = np.asarray(np.linalg.qr(factor.T, mode="r"))
-    return upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)
 
 
 def _turned(products: CrossProducts, backs: Sequence[np.ndarray]) -> CrossProducts:

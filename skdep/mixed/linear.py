@@ -18,6 +18,7 @@ from skdep._validation import check_offset, check_rows, check_weights, numeric_r
 from skdep.base import FitNotes
 from skdep.clusters import describe_sizes
 from skdep.exceptions import CollinearityWarning, ConvergenceWarning, FewClustersWarning, SingularFitWarning
+from skdep.formula.raw_rows import rows_of
 from skdep.mixed.base import MixedEstimator, kept_rows, least_features
 from skdep.mixed.estimates import Estimates, estimate_all
 from skdep.mixed.fit import LinearMixedFit, WorkingData, working_data
@@ -42,10 +43,16 @@ class MixedLinear(RegressorMixin, MixedEstimator):
     random_slopes : None, list of str or int, or dict, default=None
         Features whose slopes vary between levels: by name or number, for every factor; or a dict from factor name to
         such a list.
-    random_intercept : bool, default=True
-        Whether intercepts vary.
-    covariance : {"full", "diagonal"}, default="full"
-        Covariance matrix of the effects of a level: free, or without correlations.
+    random_intercept : bool or dict, default=True
+        Whether intercepts vary between levels: of every factor; or a dict from factor name to bool, True for a factor
+        that is not in it.
+    covariance : {"full", "diagonal"} or dict, default="full"
+        Covariance matrix of the effects of a level: free, or without correlations; or a dict from factor name to
+        either or to a list of blocks, "full" for a factor that is not in it. A block is a list of effects:
+        ``"Intercept"``, names or numbers of features. Each effect of the factor is in one block, and effects of
+        different blocks are uncorrelated.
+    random_only : None or list of str or int, default=None
+        Features that have random effects, but no fixed one: their coefficient is 0. Each is in `random_slopes`.
     method : {"reml", "ml"}, default="reml"
         Criterion: restricted likelihood, or likelihood. With sampling weights it is the pseudo-likelihood, whatever
         this says.
@@ -68,11 +75,12 @@ class MixedLinear(RegressorMixin, MixedEstimator):
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,)
-        Fixed effects.
+        Fixed effects; exactly 0 for features in `random_only`.
     intercept_ : float
         Intercept; 0 without one.
     covariance_ : ndarray of shape (p, p)
-        Covariance of ``[intercept, *coef]`` under `cov_type`; no row for the intercept without one.
+        Covariance of ``[intercept, *coef]`` under `cov_type`; no row for the intercept without one, nor for features
+        in `random_only`.
     sigma2_ : float
         Residual variance.
     random_covariance_ : dict of str to ndarray of shape (q, q)
@@ -133,8 +141,9 @@ class MixedLinear(RegressorMixin, MixedEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "random_slopes": [None, list, tuple, dict, str, Integral, np.ndarray],
-        "random_intercept": ["boolean"],
-        "covariance": [StrOptions({"full", "diagonal"})],
+        "random_intercept": ["boolean", dict],
+        "covariance": [StrOptions({"full", "diagonal"}), dict],
+        "random_only": [None, list, tuple, str, Integral, np.ndarray],
         "method": [StrOptions({"reml", "ml"})],
         "weight_type": [StrOptions({"frequency", "precision", "sampling"})],
         "weight_scaling": [StrOptions({"size", "effective", "none"})],
@@ -153,6 +162,7 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         *,
         random_intercept=True,
         covariance="full",
+        random_only=None,
         method="reml",
         weight_type="frequency",
         weight_scaling="size",
@@ -164,6 +174,7 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         self.random_slopes = random_slopes
         self.random_intercept = random_intercept
         self.covariance = covariance
+        self.random_only = random_only
         self.method = method
         self.weight_type = weight_type
         self.weight_scaling = weight_scaling
@@ -207,7 +218,7 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         X, y = check_rows(self, X, y, y_numeric=True, ensure_min_features=least_features(self, groups))
         y = np.asarray(y, dtype=np.float64)
         offset = check_offset(offset, len(y))
-        terms = [] if groups is None else self._terms(groups, len(y))
+        terms = self._terms(groups, len(y))
         data = fingerprint(
             X,
             y,
@@ -247,15 +258,13 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         notes: FitNotes,
     ) -> None:
         """Fit to validated rows of positive weight."""
-        diagonal = self.covariance == "diagonal"
-        data = working_data(X, y, terms, weights, fit_intercept=self.fit_intercept, diagonal=diagonal)
+        data = working_data(X, y, terms, weights, fit_intercept=self.fit_intercept, fixed=self._fixed_features)
         self._fit_working(data, order, weights, notes)
 
     def _fit_working(self, data: WorkingData, order: list[str], weights: RowWeights, notes: FitNotes) -> None:
         """Fit to working coordinates, and set the fitted attributes."""
-        diagonal = self.covariance == "diagonal"
         reml = self.method == "reml" and self.weight_type != "sampling"
-        estimates = estimate_all(data, weights, diagonal=diagonal, reml=reml, max_iter=self.max_iter, tol=self.tol)
+        estimates = estimate_all(data, weights, reml=reml, max_iter=self.max_iter, tol=self.tol)
         self._model = estimates.fit
         self._store(estimates, data.terms, order, weights, notes)
         self._check(estimates, data.terms, notes)
@@ -267,7 +276,7 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         """Set the fitted attributes."""
         fit, split = estimates.fit, int(self.fit_intercept)
         params = estimates.params
-        self.coef_ = params[split:]
+        self.coef_ = self._slopes_of(params)
         self.intercept_ = float(params[0]) if split else 0.0
         self.sigma2_ = estimates.sigma2
         self.loglik_ = fit.loglik
@@ -281,7 +290,7 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         self.random_effects_sd_ = {name: estimates.effect_sds[by_name[name]] for name in order}
         cov_type = "robust" if self.weight_type == "sampling" else self.cov_type
         self.covariance_ = estimates.by_type[cov_type]
-        parameters = self._parameter_names()
+        parameters = self._fixed_names()
         if estimates.aliased.any():
             notes.warn(collinearity_message(parameters, estimates.aliased), CollinearityWarning)
         rank = fit.products.n_params
@@ -388,6 +397,7 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         ValueError
             If the number of factors is not that of the fit.
         """
+        X, offset = rows_of(self, X, offset)
         mean = self._linear_predictor(X, offset)
         X = np.asarray(X, dtype=np.float64)
         codes = None if groups is None else self._known_levels(groups, len(mean))
@@ -398,7 +408,8 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         return mean, np.sqrt(self._prediction_variance(X, codes))
 
     def _prediction_variance(self, X: np.ndarray, codes: dict[str, np.ndarray] | None) -> np.ndarray:
-        design = np.column_stack([np.ones(len(X)), X]) if self.fit_intercept else X
+        own = self._with_fixed_effects(X)
+        design = np.column_stack([np.ones(len(X)), own]) if self.fit_intercept else own
         return prediction_variance(
             self._model,
             design,

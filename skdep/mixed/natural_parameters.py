@@ -10,6 +10,7 @@ import numpy as np
 
 from skdep.mixed.border import Border
 from skdep.mixed.cross_products import CrossProducts
+from skdep.mixed.parameters import CovarianceParameters
 
 __all__ = ["NaturalParameter", "natural_parameters", "natural_values"]
 
@@ -38,7 +39,10 @@ class NaturalParameter:
 
 
 def natural_parameters(
-    coefficients: Sequence[str], effects: Mapping[str, Sequence[str]], working_order: Sequence[str], *, diagonal: bool
+    coefficients: Sequence[str],
+    effects: Mapping[str, Sequence[str]],
+    working_order: Sequence[str],
+    layout: CovarianceParameters,
 ) -> tuple[NaturalParameter, ...]:
     """List the parameters: coefficients, then by factor standard deviations and correlations, then the residual SD.
 
@@ -50,16 +54,17 @@ def natural_parameters(
         Names of the random effects by factor.
     working_order : sequence of str
         Factors in the order of the terms.
-    diagonal : bool
-        Whether effects are uncorrelated.
+    layout : CovarianceParameters
+        Layout of the covariance parameters: which effects are correlated.
     """
     result = [NaturalParameter(name, "coefficient", k) for k, name in enumerate(coefficients)]
     for factor, names in effects.items():
         term = list(working_order).index(factor)
         for a, name in enumerate(names):
             result.append(NaturalParameter(f"SD of {name} by {factor}", "sd", a, a, term))
-        for a, name in enumerate(() if diagonal else names):
-            for b in range(a + 1, len(names)):
+        blocks = layout.block_numbers[term]
+        for a, name in enumerate(names):
+            for b in (b for b in range(a + 1, len(names)) if blocks[a] == blocks[b]):
                 label = f"Correlation of {name} and {names[b]} by {factor}"
                 result.append(NaturalParameter(label, "correlation", a, b, term))
     return (*result, NaturalParameter("Residual SD", "residual"))

@@ -21,6 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
+from skdep._progress import iteration
 from skdep.mixed.boundary_moves import BoundaryMoves
 from skdep.mixed.cross_products import CrossProducts
 from skdep.mixed.evaluation import Derivatives, State
@@ -236,6 +237,7 @@ class _Search(BoundaryMoves):
         at.derivatives = self.criterion.derivatives(trial) if exact is None else exact
         at.n_steps += 1
         at.path.append(trial.value)
+        iteration()
         if not (at.derivatives.exact or before[1].exact):
             self._learn(*before)
 

@@ -3,6 +3,9 @@ r"""Covariance parameters: relative Cholesky factors T of each term, and the coo
 The criterion is a function of Sigma; the optimiser moves T, which keeps Sigma positive semi-definite and makes the
 boundary (a singular Sigma) an ordinary point. With G the derivative by Sigma, the derivative by T is 2 G T, and the
 second derivative along dT is that by Sigma along d(T T') plus 2 tr(dT' G dT).
+
+The effects of a term fall into blocks, and effects of different blocks are uncorrelated: Sigma is block-diagonal in
+some order of the effects, and T, as a Cholesky factor, has no entries that Sigma has not.
 """
 
 from __future__ import annotations
@@ -13,7 +16,13 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["CovarianceParameters"]
+from skdep.mixed.small_matrices import lower_factor_of
+from skdep.mixed.terms import RandomTerm
+
+__all__ = ["CovarianceParameters", "Structure"]
+
+# By term, the number of the block of each effect; True stands for a block an effect, False for a block a term.
+Structure = bool | tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -24,19 +33,46 @@ class CovarianceParameters:
     ----------
     sizes : tuple of int
         Number of random effects q of each term.
-    diagonal : bool
-        Whether covariances are diagonal.
+    structure : bool or tuple of tuple of int
+        By term, the number of the block of each effect: effects of different blocks are uncorrelated. True stands for
+        diagonal covariances, False for free ones.
     """
 
     sizes: tuple[int, ...]
-    diagonal: bool
+    structure: Structure = False
+
+    @classmethod
+    def of(cls, terms: Sequence[RandomTerm]) -> CovarianceParameters:
+        """Return the layout of the parameters of terms."""
+        return cls(tuple(term.q for term in terms), tuple(term.blocks for term in terms))
+
+    @cached_property
+    def blocks(self) -> tuple[tuple[np.ndarray, ...], ...]:
+        """Effects of each block, by term."""
+        return tuple(
+            tuple(np.array([a for a, own in enumerate(numbers) if own == number]) for number in dict.fromkeys(numbers))
+            for numbers in self.block_numbers
+        )
+
+    @cached_property
+    def block_numbers(self) -> tuple[tuple[int, ...], ...]:
+        """Number of the block of each effect, by term."""
+        if isinstance(self.structure, bool):
+            return tuple(tuple(range(q)) if self.structure else (0,) * q for q in self.sizes)
+        return self.structure
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether no effects are correlated."""
+        return all(len(block) == 1 for blocks in self.blocks for block in blocks)
 
     @cached_property
     def entries(self) -> tuple[tuple[tuple[int, int], ...], ...]:
         """Free entries (a, c) of T, and of the lower triangle of Sigma, by term."""
-        if self.diagonal:
-            return tuple(tuple((a, a) for a in range(q)) for q in self.sizes)
-        return tuple(tuple((a, c) for c in range(q) for a in range(c, q)) for q in self.sizes)
+        return tuple(
+            tuple((a, c) for c in range(q) for a in range(c, q) if numbers[a] == numbers[c])
+            for q, numbers in zip(self.sizes, self.block_numbers, strict=True)
+        )
 
     @cached_property
     def rows(self) -> tuple[np.ndarray, ...]:
@@ -85,15 +121,24 @@ class CovarianceParameters:
 
     def factors_of(self, sigma: np.ndarray) -> list[np.ndarray]:
         """Return Cholesky factors of the matrices Sigma with these parameters, made positive definite where need be."""
-        result = []
+        factors = []
         for term, basis in enumerate(self.basis):
             matrix = np.tensordot(sigma[self.bounds[term] : self.bounds[term + 1]], basis, axes=1)
             values, vectors = np.linalg.eigh(matrix)
             least = max(1e-3 * float(values[-1]), 1e-6)
             if values[0] < least:
                 matrix = (vectors * np.maximum(values, least)) @ vectors.T
-            factor = np.linalg.cholesky(matrix)
-            result.append(np.diag(np.diag(factor)) if self.diagonal else factor)
+            factors.append(np.linalg.cholesky(matrix))
+        return self.unpack(self.pack(factors))
+
+    def lower_factor(self, term: int, root: np.ndarray) -> np.ndarray:
+        """Return lower triangular T of a term with T T' = R R', its diagonal not negative; R is (q, k), k >= q.
+
+        Blocks are factorised one by one: where R R' is singular, the factor of the whole need not keep to them.
+        """
+        result = np.zeros((len(root), len(root)))
+        for block in self.blocks[term]:
+            result[np.ix_(block, block)] = lower_factor_of(root[block])
         return result
 
     def sigma_gradient(self, gradients: Sequence[np.ndarray]) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.base import level_of_caller
 from skdep.clusters import encode_factors
 from skdep.mixed.fit import LinearMixedFit
@@ -47,12 +48,18 @@ def match_levels(groups: Any, n_rows: int, levels: Mapping[str, np.ndarray]) -> 
     columns = list(map(str, getattr(groups, "columns", [])))
     missing = [name for name in names if name not in columns]
     if columns and len(names) > len(missing) > 0:
-        raise ValueError(f"groups has no column {missing}, only {columns}; the model was fitted with {names}.")
+        raise ValueError(
+            f"groups has no column {missing}, only {columns}; the model was fitted with {names}."
+            f"{read_more('unseen_levels')}"
+        )
     if columns and not missing:
         groups = groups.iloc[:, [columns.index(name) for name in names]] if hasattr(groups, "iloc") else groups[names]
     factors = encode_factors(groups, n_rows)
     if len(factors) != len(names):
-        raise ValueError(f"groups has {len(factors)} factors, the model was fitted with {len(names)}: {names}.")
+        raise ValueError(
+            f"groups has {len(factors)} factors, the model was fitted with {len(names)}: {names}."
+            f"{read_more('unseen_levels')}"
+        )
     result = {}
     for name, (codes, labels, _) in zip(names, factors, strict=True):
         known = pd.Index(levels[name]).get_indexer(pd.Index(labels))
@@ -67,6 +74,7 @@ def _unlike_labels(name: str, given: Any, fitted: Any) -> str:
     return (
         f"No level of {name!r} is known to the model: labels are like {given!r} ({type(given).__name__}), those of the "
         f"fit like {fitted!r} ({type(fitted).__name__}). All are predicted as new levels."
+        f"{read_more('unseen_levels')}"
     )
 
 

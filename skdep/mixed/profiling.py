@@ -68,8 +68,8 @@ class Profiler:
         self.fit, self.parameters = fit, tuple(parameters)
         self.products, self.layout = fit.products, fit.parameters
         start = nudged(fit.factors) if fit.factors else None
-        self.engine, optimum, _ = fit_products(
-            self.products, diagonal=self.layout.diagonal, reml=False, max_iter=200, tol=1e-12, start=start
+        self.engine, optimum = fit_products(
+            self.products, self.layout, reml=False, max_iter=200, tol=1e-12, start=start
         )
         state = optimum.state
         self.converged, self.deviance, self.border = optimum.converged, state.value, state.border

@@ -198,9 +198,9 @@ class Refit:
 
     def _once(self, products: CrossProducts, start: list[np.ndarray]) -> tuple[np.ndarray, bool] | None:
         fit = self.fit
-        _, optimum, _ = fit_products(
+        _, optimum = fit_products(
             products,
-            diagonal=fit.parameters.diagonal,
+            fit.parameters,
             reml=fit.reml,
             max_iter=self.max_iter,
             tol=self.tol,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-__all__ = ["block_diagonal", "lower_factor", "solve_lower", "stack_product", "symmetric_from_rows"]
+__all__ = ["block_diagonal", "lower_factor", "lower_factor_of", "solve_lower", "stack_product", "symmetric_from_rows"]
 
 
 def lower_factor(stack: np.ndarray) -> np.ndarray:
@@ -56,6 +56,12 @@ def symmetric_from_rows(rows: np.ndarray) -> np.ndarray:
             if a != c:
                 result[c, a] = result[a, c]
     return result
+
+
+def lower_factor_of(root: np.ndarray) -> np.ndarray:
+    """Return lower triangular T (q, q) with T T' = R R', its diagonal not negative, for R of shape (q, k), k >= q."""
+    upper = np.asarray(np.linalg.qr(root.T, mode="r"))
+    return upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)
 
 
 def block_diagonal(stack: np.ndarray) -> sparse.csr_matrix:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.mixed.fit import LinearMixedFit
 from skdep.mixed.information import Information
 
@@ -75,7 +76,9 @@ class _Parts:
         if method not in DF_METHODS:
             raise ValueError(f"df must be one of {DF_METHODS}, 'normal', 'residual' or a number, got {method!r}.")
         if method == "kenward-roger" and not fit.reml:
-            raise ValueError("df='kenward-roger' is defined for REML fits: fit with method='reml'.")
+            raise ValueError(
+                f"df='kenward-roger' is defined for REML fits: fit with method='reml'.{read_more('standard_errors')}"
+            )
         engine = fit.engine()
         state = engine.value(fit.factors)
         border = state.border

@@ -15,6 +15,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from skdep._docs import read_more
+
 __all__ = ["Bucket", "TailLayout", "check_memory", "lay_out", "sparse_blocks"]
 
 # Floats of the tail above which its matrices, of which a fit holds about five, do not fit into memory.
@@ -174,4 +176,5 @@ def check_memory(layout: TailLayout) -> None:
         f"The factors are crossed in a way that connects {largest} effects of all factors but the largest; that takes "
         f"dense matrices of {8e-9 * layout.n_floats:.0f} GB, more than the {8e-9 * _MOST_FLOATS:.0f} GB that are "
         "feasible. Leave a factor out, merge rare levels, or fit a part of the data."
+        f"{read_more('several_factors')}"
     )

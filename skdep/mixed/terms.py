@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from numbers import Integral
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.clusters import encode_factors
+from skdep.mixed.term_settings import INTERCEPT, resolve_blocks, resolve_intercepts, resolve_slopes
 
-__all__ = ["INTERCEPT", "RandomTerm", "make_terms", "resolve_slopes"]
-
-# Stands for the constant among column numbers of a term.
-INTERCEPT = -1
+__all__ = ["INTERCEPT", "RandomTerm", "effect_columns", "make_terms", "resolve_slopes"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,19 @@ class RandomTerm:
         Labels of the levels.
     columns : tuple of int
         Features whose coefficients vary, ``INTERCEPT`` first where the intercept does.
+    blocks : tuple of int, default=()
+        Number of the block of each effect: effects of different blocks are uncorrelated. By default all are in one.
     """
 
     name: str
     codes: np.ndarray
     levels: np.ndarray
     columns: tuple[int, ...]
+    blocks: tuple[int, ...] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            object.__setattr__(self, "blocks", (0,) * len(self.columns))
 
     @property
     def n_levels(self) -> int:
@@ -56,7 +61,7 @@ class RandomTerm:
     def take(self, kept: np.ndarray) -> RandomTerm:
         """Return the term of the rows kept, without levels that have none."""
         used, codes = np.unique(self.codes[kept], return_inverse=True)
-        return RandomTerm(self.name, codes, self.levels[used], self.columns)
+        return RandomTerm(self.name, codes, self.levels[used], self.columns, blocks=self.blocks)
 
 
 def make_terms(
@@ -64,7 +69,8 @@ def make_terms(
     n_rows: int,
     random_slopes: Any,
     *,
-    random_intercept: bool,
+    random_intercept: Any,
+    covariance: Any = "full",
     feature_names: Sequence[str] | None,
     n_features: int,
 ) -> list[RandomTerm]:
@@ -78,8 +84,10 @@ def make_terms(
         Number of rows.
     random_slopes : None, list of str or int, or dict
         Features whose slopes vary: for every factor, or by factor.
-    random_intercept : bool
-        Whether intercepts vary.
+    random_intercept : bool, or dict
+        Whether intercepts vary: for every factor, or by factor.
+    covariance : {"full", "diagonal"} or dict, default="full"
+        Which effects are correlated: for every factor, or by factor.
     feature_names : sequence of str or None
         Names of the features, if they have some.
     n_features : int
@@ -96,54 +104,19 @@ def make_terms(
     if repeated:
         raise ValueError(f"groups has several factors of the name {sorted(repeated)}; give each its own name.")
     slopes = resolve_slopes(random_slopes, names, feature_names, n_features)
-    first = (INTERCEPT,) if random_intercept else ()
-    terms = []
-    for codes, levels, name in factors:
-        columns = (*first, *slopes[name])
-        if not columns:
-            raise ValueError(
-                f"Factor {name!r} has no random effect: random_intercept=False leaves none without random_slopes. "
-                "Name a feature in random_slopes, or leave the factor out of groups."
-            )
-        terms.append(RandomTerm(name, codes, levels, columns))
-    return terms
+    intercepts = resolve_intercepts(random_intercept, names)
+    columns = {name: effect_columns(name, intercepts[name], slopes[name]) for name in names}
+    blocks = resolve_blocks(covariance, names, columns, feature_names, n_features)
+    return [RandomTerm(name, codes, levels, columns[name], blocks=blocks[name]) for codes, levels, name in factors]
 
 
-def resolve_slopes(
-    random_slopes: Any, factors: Sequence[str], feature_names: Sequence[str] | None, n_features: int
-) -> dict[str, tuple[int, ...]]:
-    """Return the numbers of the features with random slopes by factor."""
-    if random_slopes is None:
-        return dict.fromkeys(factors, ())
-    if isinstance(random_slopes, Mapping):
-        unknown = [name for name in random_slopes if name not in factors]
-        if unknown:
-            raise ValueError(f"random_slopes names unknown factors {unknown}; groups has {list(factors)}.")
-        return {name: _feature_numbers(random_slopes.get(name), feature_names, n_features, name) for name in factors}
-    numbers = _feature_numbers(random_slopes, feature_names, n_features, "every factor")
-    return dict.fromkeys(factors, numbers)
-
-
-def _feature_numbers(slopes: Any, feature_names: Sequence[str] | None, n_features: int, factor: str) -> tuple[int, ...]:
-    if slopes is None:
-        return ()
-    if isinstance(slopes, str | Integral) or np.ndim(slopes) == 0:
-        slopes = [slopes]
-    numbers = []
-    for slope in slopes:
-        if isinstance(slope, Integral) and not isinstance(slope, bool | np.bool_):
-            if not -n_features <= int(slope) < n_features:
-                raise ValueError(f"random_slopes of {factor}: there is no feature {slope}, X has {n_features} columns.")
-            numbers.append(int(slope) % n_features)
-        elif feature_names is not None and str(slope) in feature_names:
-            numbers.append(list(feature_names).index(str(slope)))
-        else:
-            known = (
-                f"X has {list(feature_names)}"
-                if feature_names is not None
-                else ("X has no column names: give a DataFrame, or numbers of columns")
-            )
-            raise ValueError(f"random_slopes of {factor}: there is no feature {slope!r}; {known}.")
-    if len(set(numbers)) < len(numbers):
-        raise ValueError(f"random_slopes of {factor} names a feature twice: {list(slopes)}.")
-    return tuple(numbers)
+def effect_columns(factor: str, has_intercept: bool, slopes: Sequence[int]) -> tuple[int, ...]:
+    """Return the columns of the effects of a factor; it must have some."""
+    columns = (*((INTERCEPT,) if has_intercept else ()), *slopes)
+    if not columns:
+        raise ValueError(
+            f"Factor {factor!r} has no random effect: random_intercept=False leaves none without random_slopes. "
+            "Name a feature in random_slopes, or leave the factor out of groups."
+            f"{read_more('random_effects')}"
+        )
+    return columns

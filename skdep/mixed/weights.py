@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep._validation import check_weights
 from skdep.mixed.terms import RandomTerm
 
@@ -117,9 +118,12 @@ def group_multiplicity(
         raise ValueError(
             "group_weight is the sampling weight of whole clusters and needs weight_type='sampling', "
             f"got {weight_type!r}."
+            f"{read_more('weight_type')}"
         )
     if not terms:
-        raise ValueError("group_weight is the sampling weight of whole clusters: give groups.")
+        raise ValueError(
+            f"group_weight is the sampling weight of whole clusters: give groups.{read_more('weight_type')}"
+        )
     values = check_weights(group_weight, n_rows, name="group_weight")
     assert values is not None
     for term in terms:
@@ -130,5 +134,6 @@ def group_multiplicity(
             raise ValueError(
                 f"group_weight must be constant within each level of {term.name!r}, the weight of its outermost "
                 f"cluster; it is not in row {row}."
+                f"{read_more('weight_type')}"
             )
     return values

@@ -17,9 +17,9 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import skdep._progress
 import skdep.bayes.predictions
 import skdep.bayes.predictive
-import skdep.bayes.run_progress
 from skdep import BayesLogit
 from skdep.bayes import LKJ, Cauchy, HalfNormal, Laplace, Normal, bayes_decision
 from skdep.bayes.convergence import ess_bulk, ess_tail, mcse_mean, rhat
@@ -412,7 +412,7 @@ def test_progress_of_long_runs(capsys, monkeypatch):
     make(verbose=1).fit(X, y)
     make(verbose=0).fit(X, y)
     assert capsys.readouterr().err == ""  # of short runs nothing is said
-    monkeypatch.setattr(skdep.bayes.run_progress, "_SECONDS", 0.0)
+    monkeypatch.setattr(skdep._progress, "_SECONDS", 0.0)
     make(verbose=1).fit(X, y, groups=groups)
     *lines, last = capsys.readouterr().err.splitlines()
     pattern = re.compile(r"Sampling: (\d+) of (\d+), \d+\.\d s")

@@ -52,6 +52,20 @@ def unit_of_effects(case, factors):
 
 
 @every_grouped
+def test_parameters_by_factor_say_what_a_word_says(case):
+    rows = case.data()
+    groups = pd.Series(rows.groups, name="school")
+    one = case.fit(rows.but(groups=groups))
+    by_factor = {"random_intercept": {"school": True}, "covariance": {"school": case.estimator.covariance}}
+    other = case.fit(rows.but(groups=groups), estimator=case.unfitted(**by_factor))
+    assert_array_equal(other.coef_, one.coef_)
+    assert_array_equal(group_part(other, "random_covariance_"), group_part(one, "random_covariance_"))
+    for name in by_factor:
+        with pytest.raises(ValueError, match=rf"{name} names unknown factors \['pupil'\]; groups has \['school'\]"):
+            case.fit(rows.but(groups=groups), estimator=case.unfitted(**{name: {"pupil": by_factor[name]["school"]}}))
+
+
+@every_grouped
 def test_attributes_agree_with_each_other(case):
     rows = case.data()
     est = case.fit(rows.but(groups=pd.Series(rows.groups, name="school")))

@@ -6,8 +6,8 @@ It imports nothing from skdep, so that an error there cannot hide here. The mode
     V = Z G Z' + sigma2 W^{-1},      G = blockdiag(I (x) Sigma_k),    P = V^{-1} - V^{-1} X (X'V^{-1}X)^{-1} X'V^{-1}.
 
 The variance parameters theta are vech(Sigma_1), vech(Sigma_2), ..., sigma2, all absolute; vech goes down the columns of
-the lower triangle, and is the diagonal where random effects are uncorrelated. V is linear in theta. An offset is taken
-off y beforehand.
+the lower triangle, and leaves out covariances of uncorrelated effects. V is linear in theta. An offset is taken off y
+beforehand.
 
 References
 ----------
@@ -35,6 +35,7 @@ class Term:
     codes: np.ndarray  # (n,) the level of every row, 0, 1, ...
     Z: np.ndarray  # (n, q)
     diagonal: bool = False
+    blocks: tuple[int, ...] | None = None  # number of the block of every column: no covariances between blocks
 
     @property
     def n_levels(self) -> int:
@@ -44,7 +45,8 @@ class Term:
     def pairs(self) -> list[tuple[int, int]]:
         """Row and column of the entries of Sigma that are parameters."""
         q = self.Z.shape[1]
-        return [(j, j) for j in range(q)] if self.diagonal else [(i, j) for j in range(q) for i in range(j, q)]
+        block = self.blocks or (range(q) if self.diagonal else [0] * q)
+        return [(i, j) for j in range(q) for i in range(j, q) if block[i] == block[j]]
 
 
 @dataclass(frozen=True)

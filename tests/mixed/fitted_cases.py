@@ -25,7 +25,7 @@ def labels(case: Case):
 
 
 def estimator(case: Case, **options) -> MixedLinear:
-    return MixedLinear(random_slopes=case.slopes or None, covariance=case.covariance, **options)
+    return MixedLinear(**case.params, **options)
 
 
 def theta_of(est: MixedLinear, design: dense.Design) -> np.ndarray:
@@ -52,4 +52,7 @@ def fitted(name: str, method: str = "reml", weighting: str = "none") -> SimpleNa
 
 
 def beta_of(est: MixedLinear) -> np.ndarray:
-    return np.concatenate([[est.intercept_], est.coef_])
+    """Return the fixed effects: coefficients of features in `random_only` are zeros, and none of them."""
+    left_out = est.random_only or []
+    assert not est.coef_[left_out].any()
+    return np.concatenate([[est.intercept_], np.delete(est.coef_, left_out)])

@@ -121,8 +121,9 @@ def new_rows(case: Case, n: int = 40) -> SimpleNamespace:
         drawn[k : 10 + k] = -1
         frame[name] = [unseen if code < 0 else found[code] for code in drawn]
         codes.append(drawn)
-        Z.append(np.column_stack([np.ones(n), X[:, case.slopes.get(name, [])]]))
-    return SimpleNamespace(X=X, groups=pd.DataFrame(frame), codes=codes, Z=Z, constant=np.column_stack([np.ones(n), X]))
+        Z.append(case.columns(name, X))
+    constant = np.column_stack([np.ones(n), X[:, case.fixed]])
+    return SimpleNamespace(X=X, groups=pd.DataFrame(frame), codes=codes, Z=Z, constant=constant)
 
 
 @pytest.mark.parametrize("name", [*CASES, *SINGULAR_CASES])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -14,7 +16,7 @@ from .designs import CASES
 
 METHODS = ["ml", "reml"]
 # one of each structure; finite differences of all would be slow
-SOME = ["slope", "two_slopes_diagonal", "nested_slope", "crossed_slopes", "three_factors"]
+SOME = ["slope", "two_slopes_diagonal", "nested_slope", "crossed_slopes", "crossed_structures", "three_factors"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -31,7 +33,10 @@ def some_theta(design: Design, seed: int = 0) -> np.ndarray:
     for term in design.terms:
         q = term.Z.shape[1]
         A = rng.normal(size=(q, q + 2))
-        covariances.append(np.diag(rng.uniform(0.5, 2, q)) if term.diagonal else A @ A.T / q + 0.2 * np.eye(q))
+        Sigma, kept = A @ A.T / q + 0.2 * np.eye(q), np.zeros((q, q))
+        for i, j in term.pairs:
+            kept[i, j] = kept[j, i] = Sigma[i, j]
+        covariances.append(kept)
     return dense.pack(design, covariances, 1.3)
 
 
@@ -106,7 +111,7 @@ def test_reml_is_the_density_of_error_contrasts(design):
 def test_precision_weights_are_rows_scaled_by_their_roots(design, method):
     """log L = log L(W^{1/2} y, W^{1/2} X, W^{1/2} Z) + 1/2 sum log w."""
     theta, root = some_theta(design), np.sqrt(design.W)
-    terms = tuple(Term(term.codes, term.Z * root[:, None], term.diagonal) for term in design.terms)
+    terms = tuple(replace(term, Z=term.Z * root[:, None]) for term in design.terms)
     scaled = Design(design.X * root[:, None], design.y * root, terms)
     expected = dense.loglik(scaled, theta, method) + np.sum(np.log(root))
     assert dense.loglik(design, theta, method) == pytest.approx(expected, rel=1e-12)

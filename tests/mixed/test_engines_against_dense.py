@@ -30,10 +30,9 @@ def relative_factors(parameters: CovarianceParameters, kind: str) -> list[np.nda
     """Return T of every term: regular, or singular with the last column zero."""
     rng = np.random.default_rng(12)
     factors = []
-    for q in parameters.sizes:
-        T = np.diag(rng.uniform(0.4, 1.2, q))
-        if not parameters.diagonal:
-            T += np.tril(rng.normal(scale=0.3, size=(q, q)), -1)
+    for q, numbers in zip(parameters.sizes, parameters.block_numbers):
+        T = np.diag(rng.uniform(0.4, 1.2, q)) + np.tril(rng.normal(scale=0.3, size=(q, q)), -1)
+        T *= np.equal.outer(numbers, numbers)
         if kind == "singular":
             T[:, -1] = 0.0
         factors.append(T)
@@ -47,20 +46,20 @@ def at(request) -> SimpleNamespace:
     """Return an engine at some factors, and the dense design in the engine's coordinates."""
     name, method, kind = request.param
     case = CASES[name]
-    weights, diagonal = case.weights, case.covariance == "diagonal"
-    terms = [
-        RandomTerm(name, codes, np.arange(codes.max() + 1), (INTERCEPT, *case.slopes.get(name, [])))
-        for name, codes in ((name, case.codes(name)) for name in case.groups)
-    ]
+    weights, terms = case.weights, []
+    for factor in case.groups:
+        codes = case.codes(factor)
+        columns = tuple(INTERCEPT if effect == "Intercept" else effect for effect in case.effects(factor))
+        terms.append(RandomTerm(factor, codes, np.arange(codes.max() + 1), columns, blocks=case.blocks(factor)))
     terms.sort(key=lambda term: -term.n_levels * term.q)
     row_weights = RowWeights(weights, None, float(len(weights)), float(np.log(weights).sum()))
-    data = working_data(case.X, case.y, terms, row_weights, fit_intercept=True, diagonal=diagonal)
-    parameters = CovarianceParameters(tuple(term.q for term in terms), diagonal)
+    data = working_data(case.X, case.y, terms, row_weights, fit_intercept=True, fixed=np.array(case.fixed))
+    parameters = CovarianceParameters.of(terms)
     factors = relative_factors(parameters, kind)
     engine = make_engine(data.products, parameters, reml=method == "reml")
     ones = np.ones(len(weights))
     dense_terms = tuple(
-        dense.Term(term.codes, np.column_stack([ones if z is None else z for z in part.columns]), diagonal)
+        dense.Term(term.codes, np.column_stack([ones if z is None else z for z in part.columns]), blocks=term.blocks)
         for term, part in zip(terms, data.columns)
     )
     design = dense.Design(data.border[:, :-1], data.border[:, -1], dense_terms, weights)
@@ -116,8 +115,6 @@ def test_one_factor_has_exact_second_derivatives():
     """So that the exact branch above is taken."""
     case = CASES["slope"]
     term = RandomTerm("group", case.codes("group"), np.arange(16), (INTERCEPT, 0))
-    data = working_data(
-        case.X, case.y, [term], RowWeights(None, None, float(len(case.y)), 0.0), fit_intercept=True, diagonal=False
-    )
+    data = working_data(case.X, case.y, [term], RowWeights(None, None, float(len(case.y)), 0.0), fit_intercept=True)
     engine = make_engine(data.products, CovarianceParameters((2,), False), reml=True)
     assert engine.derivatives(engine.value([np.eye(2)])).exact

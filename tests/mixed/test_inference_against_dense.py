@@ -51,7 +51,10 @@ def satterthwaite_by_factors(design, theta, contrast, method) -> float:
     for term, Sigma in zip(design.terms, covariances):
         values, vectors = np.linalg.eigh(Sigma / sigma2)
         root = vectors * np.sqrt(np.where(values > 1e-9 * values[-1], values, 0.0))
-        T = np.diag(np.sqrt(np.diag(Sigma) / sigma2)) if term.diagonal else np.linalg.qr(root.T, mode="r").T
+        T = np.zeros_like(Sigma)
+        for number in set(term.blocks):
+            rows = np.flatnonzero(np.array(term.blocks) == number)
+            T[np.ix_(rows, rows)] = np.linalg.qr(root[rows].T, mode="r").T
         entries += [T[i, j] for i, j in term.pairs]
 
     def theta_at(point):
@@ -147,9 +150,9 @@ def test_robust_covariance_of_crossed_factors_counts_pairs_that_share_a_level(na
 @pytest.mark.parametrize("name", CROSSED)
 def test_robust_errors_do_not_depend_on_units_and_origins_of_features(name):
     fit = fitted(name)
-    unit, origin = np.array([50.0, 0.02]), np.array([0.0, 3.0])  # no origin of the first: it may have a random slope
-    if any(1 in columns for columns in fit.case.slopes.values()):
-        origin[:] = 0.0
+    n_features = fit.case.X.shape[1]
+    unit, origin = np.array([50.0, 0.02, 7.0, 0.3])[:n_features], np.array([0.0, 3.0, -2.0, 4.0])[:n_features]
+    origin[[column for columns in fit.case.slopes.values() for column in columns]] = 0.0  # of random slopes
     est = estimator(fit.case).fit(fit.case.X * unit + origin, fit.case.y, groups=labels(fit.case))
     expected = coef_table(fit.est, cov_type="robust")["std_error"].to_numpy()[1:]
-    assert_allclose(coef_table(est, cov_type="robust")["std_error"][1:] * unit, expected, rtol=1e-4)
+    assert_allclose(coef_table(est, cov_type="robust")["std_error"][1:] * unit[fit.case.fixed], expected, rtol=1e-4)

@@ -14,6 +14,7 @@ from skdep import MixedLinear
 
 from . import dense, dense_sampling
 from .designs import CASES, ONE_FACTOR
+from .fitted_cases import beta_of
 
 SCALINGS = ["size", "effective", "none"]
 
@@ -26,13 +27,7 @@ def one_thread():
 
 
 def estimator(case, scaling: str) -> MixedLinear:
-    return MixedLinear(
-        random_slopes=case.slopes or None,
-        covariance=case.covariance,
-        method="ml",
-        weight_type="sampling",
-        weight_scaling=scaling,
-    )
+    return MixedLinear(**case.params, method="ml", weight_type="sampling", weight_scaling=scaling)
 
 
 @cache
@@ -64,7 +59,7 @@ def fit(request) -> SimpleNamespace:
 
 def test_pseudo_likelihood_at_the_fit(fit):
     beta, _, _ = dense_sampling.pseudo_gls(fit.design, fit.theta, fit.g)
-    assert_allclose([fit.est.intercept_, *fit.est.coef_], beta, rtol=1e-7, atol=1e-9)
+    assert_allclose(beta_of(fit.est), beta, rtol=1e-7, atol=1e-9)
     expected = dense_sampling.pseudo_loglik(fit.design, fit.theta, beta, fit.g)
     assert fit.est.loglik_ == pytest.approx(expected, rel=1e-9)
 
@@ -94,7 +89,7 @@ def test_random_effects_are_those_at_the_scaled_weights(name):
     fit = fitted(name, "size")
     (Sigma,), _ = dense.unpack(fit.design, fit.theta)
     (term,) = fit.design.terms
-    beta = np.array([fit.est.intercept_, *fit.est.coef_])
+    beta = beta_of(fit.est)
     order = np.argsort(fit.est.levels_["group"])
     found, sds = fit.est.random_effects_["group"][order], fit.est.random_effects_sd_["group"][order]
     for j, (X, y, _, V) in enumerate(dense_sampling.clusters_of(fit.design, fit.theta)):

@@ -38,6 +38,7 @@ class Term:
     codes: np.ndarray  # (n,) the level of every row, 0, 1, ...
     Z: np.ndarray  # (n, q)
     diagonal: bool = False
+    blocks: tuple[int, ...] | None = None  # number of the block of every column: no covariances between blocks
 
     @property
     def n_levels(self) -> int:
@@ -50,7 +51,8 @@ class Term:
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """Row and column of the entries of T that are parameters."""
-        return [(i, j) for j in range(self.q) for i in range(j, self.q) if i == j or not self.diagonal]
+        block = self.blocks or (range(self.q) if self.diagonal else [0] * self.q)
+        return [(i, j) for j in range(self.q) for i in range(j, self.q) if block[i] == block[j]]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,10 @@ class Case:
     @property
     def parameters(self) -> CovarianceParameters:
         """Return the layout of the covariance parameters."""
-        return CovarianceParameters(tuple(t.q for t in self.design.terms), self.design.terms[0].diagonal)
+        terms = self.design.terms
+        if terms[0].blocks is None:
+            return CovarianceParameters(tuple(t.q for t in terms), terms[0].diagonal)
+        return CovarianceParameters(tuple(t.q for t in terms), tuple(t.blocks for t in terms))
 
     def weighted(self, weighting: str) -> Case:
         """Return the case under weights: "none"; "frequency", repeated rows; "sampling", of rows and of clusters."""
@@ -62,6 +65,8 @@ class Case:
             T = np.diag(rng.uniform(0.4, 1.3, term.q))
             if not term.diagonal:
                 T += np.tril(rng.normal(scale=0.4, size=T.shape), -1)
+            if term.blocks is not None:
+                T *= np.equal.outer(term.blocks, term.blocks)
             regular.append(T)
         singular = [T * (np.arange(len(T)) < len(T) - 1) for T in regular]
         zero, large = [0 * T for T in regular], [6 * T for T in regular]
@@ -79,13 +84,17 @@ def _simulate(
     columns: list[list[int]],
     *,
     diagonal=False,
+    blocks=None,
     n_features=2,
     sd=1.0,
     intercept=0.2,
     offset=False,
     trials=None,
 ) -> Case:
-    """Draw features and an outcome, and shuffle the rows; `columns` are the columns of X of every term's effects."""
+    """Draw features and an outcome, and shuffle the rows.
+
+    `columns` are the columns of X of every term's effects, `blocks` the numbers of their blocks.
+    """
     rng = np.random.default_rng(seed)
     n = len(codes[0])
     X = np.column_stack([np.ones(n), rng.normal(size=(n, n_features))])
@@ -100,7 +109,10 @@ def _simulate(
     w = None if trials is None else rng.integers(1, trials + 1, n).astype(float)
     share = rng.binomial(1 if w is None else w.astype(int), 1 / (1 + np.exp(-eta))) / (1 if w is None else w)
     sizes = [(codes_k.max() + 1) * len(columns_k) for codes_k, columns_k in zip(codes, columns)]
-    terms = tuple(dense.Term(codes[k], X[:, columns[k]], diagonal) for k in np.argsort(-np.array(sizes), kind="stable"))
+    terms = tuple(
+        dense.Term(codes[k], X[:, columns[k]], diagonal, None if blocks is None else blocks[k])
+        for k in np.argsort(-np.array(sizes), kind="stable")
+    )
     design = dense.Design(X, share.astype(float), terms, w, known)
     return Case(dense.taken(design, rng.permutation(n)))
 
@@ -140,6 +152,7 @@ ONE_FACTOR = {
     "slope_alone": _simulate(5, [_sizes(5, 16, 9)], [[2]]),
     "two_slopes": _simulate(6, [_sizes(6, 14, 11)], [[0, 2, 1]]),
     "two_slopes_diagonal": _simulate(7, [_sizes(7, 14, 9)], [[0, 1, 2]], diagonal=True),
+    "two_slopes_in_blocks": _simulate(23, [_sizes(23, 14, 11)], [[0, 2, 1]], blocks=[(0, 1, 0)]),
     "rare": _simulate(8, [_sizes(8, 24, 6)], [[0, 1]], intercept=-2.5),  # most levels have no success at all
     "large_effects": _simulate(9, [_sizes(9, 18, 8)], [[0, 1]], sd=5.0),  # most levels are all 0 or all 1
     "singletons": _simulate(10, [_sizes(10, 40, 2, singletons=34)], [[0]]),
@@ -153,6 +166,7 @@ SEVERAL_FACTORS = {
     "crossed": _simulate(16, _crossed(16, 100, 12, 8), [[0], [0]]),
     "crossed_slopes": _simulate(17, _crossed(17, 120, 11, 9), [[0, 1], [0, 2]]),
     "crossed_slopes_diagonal": _simulate(18, _crossed(18, 120, 8, 9), [[0, 1, 2], [0, 1]], diagonal=True),
+    "crossed_structures": _simulate(24, _crossed(24, 120, 8, 9), [[0, 1, 2], [0, 1]], blocks=[(0, 1, 0), (0, 1)]),
     "crossed_blocks": _simulate(19, _blocks(19), [[0, 1], [0]]),
     "three_factors": _simulate(20, _crossed(20, 110, 10, 8, 6), [[0], [0, 1], [0]]),
     "crossed_large_effects": _simulate(21, _crossed(21, 100, 12, 8), [[0], [0]], sd=5.0),
