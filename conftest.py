@@ -10,6 +10,7 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 collect_ignore_glob = [] if find_spec("matplotlib") else ["skdep/plotting/*.py"]
+collect_ignore_glob += [] if find_spec("formulaic") else ["skdep/formula/*.py"]
 
 
 @pytest.fixture(autouse=True)

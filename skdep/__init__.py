@@ -18,6 +18,7 @@ _HOME = {
     "MixedLinear": "skdep.mixed",
     "MixedLogit": "skdep.glmm",
     "interaction": "skdep.clusters",
+    "show_progress": "skdep._progress",
 }
 _MODULES = (
     "bayes",
@@ -26,6 +27,7 @@ _MODULES = (
     "distributed",
     "exceptions",
     "families",
+    "formula",
     "gee",
     "glmm",
     "inference",
@@ -45,9 +47,11 @@ __all__ = [
     "MixedLogit",
     "__version__",
     "interaction",
+    "show_progress",
 ]
 
 if TYPE_CHECKING:
+    from skdep._progress import show_progress
     from skdep.bayes import BayesLogit
     from skdep.clusters import interaction
     from skdep.gee import GEEClassifier, GEERegressor

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep._fingerprint import DataFingerprint
 from skdep.survey.design import DesignSummary
 
@@ -93,5 +94,6 @@ class FittedInference:
             reason = "Clustered types need `groups` at fit." if why is None else f"As to {cov_type!r}, {why}."
             raise ValueError(
                 f"cov_type={cov_type!r} is not available for this fit; it has {sorted(self.covariances)}. {reason}"
+                f"{read_more('standard_errors')}"
             )
         return self.covariances[cov_type]

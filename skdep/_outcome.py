@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from skdep._docs import read_more
+
 __all__ = ["encode_binary"]
 
 
@@ -38,7 +40,10 @@ def encode_binary(y: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray
     if fast is None:
         if y.dtype.kind == "O" and (missing := pd.isna(y)).any():
             row = int(np.flatnonzero(missing)[0])
-            raise ValueError(f"y: {int(missing.sum())} labels are missing, first in row {row}; drop those rows.")
+            raise ValueError(
+                f"y: {int(missing.sum())} labels are missing, first in row {row}; drop those rows."
+                f"{read_more('missing_values')}"
+            )
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         classes, codes = np.unique(y, return_inverse=True)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from skdep._docs import read_more
+
 __all__ = [
     "check_offset",
     "check_rows",
@@ -53,9 +55,10 @@ def check_weights(sample_weight: Any, n_rows: int, *, name: str = "sample_weight
         raise ValueError(
             f"Negative values in data passed to `{name}`: {int((weights < 0).sum())} negative weights, first in "
             f"row {row} ({weights[row]:g}). Weights count or represent observations and cannot be negative."
+            f"{read_more('weights')}"
         )
     if not (weights > 0).any():
-        raise ValueError(f"{name}: every weight is zero, so that no observation is left to fit.")
+        raise ValueError(f"{name}: every weight is zero, so that no observation is left to fit.{read_more('weights')}")
     return weights
 
 
@@ -76,7 +79,10 @@ def check_time(time: Any, n_rows: int) -> np.ndarray | None:
     values = _as_series(time)
     if len(values) == n_rows and values.isna().any():
         row = int(np.flatnonzero(values.isna().to_numpy())[0])
-        raise ValueError(f"time has {int(values.isna().sum())} missing values, first in row {row}; drop those rows.")
+        raise ValueError(
+            f"time has {int(values.isna().sum())} missing values, first in row {row}; drop those rows."
+            f"{read_more('time')}"
+        )
     if isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered:
         values = values.cat.codes
     elif pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
@@ -89,6 +95,7 @@ def check_time(time: Any, n_rows: int) -> np.ndarray | None:
             raise ValueError(
                 "time must be numbers, dates or an ordered categorical, since gaps in time are used; "
                 f"got values such as {values.iloc[0]!r}."
+                f"{read_more('time')}"
             ) from error
     return numeric_rows(values.to_numpy(), n_rows, name="time")
 
@@ -129,6 +136,9 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
     **options
         Passed to scikit-learn's `validate_data`.
     """
+    if options.get("reset", True):
+        # a fit to features forgets the formula of an earlier one
+        vars(estimator).pop("formula_", None)
     dates = _text_columns(X, only_dates=True)
     if dates:
         raise ValueError(
@@ -138,12 +148,13 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
         X, y = validate_data(estimator, without_columns_as_array(X), y, dtype=np.float64, **options)
     except ValueError as error:
         if "contains NaN" in str(error) or "contains infinity" in str(error):
-            raise ValueError(f"{_not_finite(X)}{error}") from error
+            raise ValueError(f"{_not_finite(X)}{error}{read_more('missing_values')}") from error
         if "could not convert" not in str(error) and "complex" not in str(error):
             raise
         raise ValueError(
             f"{error}. {_text_columns(X)}Encode categories as numbers first, for example with "
             "ColumnTransformer and OneHotEncoder(drop='first', sparse_output=False) in a Pipeline."
+            f"{read_more('categories')}"
         ) from error
     return X, y
 

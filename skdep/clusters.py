@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from skdep._docs import read_more
+
 __all__ = ["Clusters", "describe_sizes", "encode_factors", "encode_groups", "factor_names", "interaction"]
 
 
@@ -201,6 +203,7 @@ def encode_groups(groups: Any, n_rows: int, *, name: str | None = None) -> tuple
         raise ValueError(
             f"groups: label of factor {name!r} is missing in {int((codes < 0).sum())} rows, first in row {row}. "
             "A row must belong to a cluster: drop those rows, or give each its own label."
+            f"{read_more('groups')}"
         )
     return codes, np.asarray(levels), name
 

@@ -16,7 +16,11 @@ from sklearn import config_context
 import skdep
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "translations").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "translations").glob("*.md")),
+]
 TEXTS = [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 REQUIRED_FOLDERS = {".ci", "docs", "examples", "skdep", "tests"}
@@ -100,7 +104,8 @@ def test_code_in_documents_runs(path):
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+    prose = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose):
         if "://" not in target:
             assert (path.parent / target).exists(), f"{path.name} links to {target}, which is not there"
 

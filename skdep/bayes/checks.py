@@ -52,7 +52,7 @@ def check_draws(posterior: Posterior, prior: PriorSpec, notes: FitNotes) -> tupl
     }
     problems = _problems(posterior, diagnostics, points.shape[0], points.shape[1])
     if problems:
-        notes.warn(" ".join(problems), ConvergenceWarning)
+        notes.warn(" ".join(problems), ConvergenceWarning, topic="bayes_draws")
     return diagnostics, not problems
 
 

@@ -14,6 +14,7 @@ Statistical Science 7, 473-483.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -91,6 +92,25 @@ class Convergence:
         return bool(
             np.all(self.rhat < RHAT_LIMIT) and np.all(self.ess_bulk >= enough) and np.all(self.ess_tail >= enough)
         )
+
+    def to_frame(self) -> Any:
+        """Return a DataFrame of a row a parameter, in the order of the draws' trailing axes."""
+        import pandas as pd
+
+        columns = ("rhat", "ess_bulk", "ess_tail")
+        return pd.DataFrame({name: np.ravel(getattr(self, name)) for name in columns})
+
+    def __str__(self) -> str:
+        return (
+            f"Convergence of {self.n_chains} chains of {self.n_draws} draws: {'yes' if self.converged else 'NO'}; "
+            f"largest R-hat {self.max_rhat:.3f}, least effective draws {self.min_ess_bulk:.0f} in bulk, "
+            f"{self.min_ess_tail:.0f} in the tails"
+        )
+
+    def _repr_html_(self) -> str:
+        from skdep._html import frame_html, result_html
+
+        return result_html(frame_html(self.to_frame(), max_rows=20), lead=str(self))
 
 
 def convergence(draws: np.ndarray) -> Convergence:

@@ -97,7 +97,9 @@ class Decision:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html(max_rows=20)
+        from skdep._html import frame_html, result_html
+
+        return result_html(frame_html(self.to_frame(), max_rows=20), lead=str(self))
 
 
 def join_decisions(decisions: Sequence[Decision]) -> Decision:

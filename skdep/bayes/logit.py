@@ -11,6 +11,7 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from skdep._compat import Interval, StrOptions, fit_context
 from skdep._outcome import encode_binary
+from skdep._progress import Progress
 from skdep._validation import check_offset, check_rows, check_weights
 from skdep.base import FitNotes
 from skdep.bayes.checks import check_draws
@@ -20,12 +21,13 @@ from skdep.bayes.predictions import PosteriorPredictions
 from skdep.bayes.prior_density import PriorSpec
 from skdep.bayes.prior_spec import resolve_priors
 from skdep.bayes.reports import PosteriorReports
-from skdep.bayes.run_progress import RunProgress
 from skdep.bayes.updating import begin_updates, update
 from skdep.bayes.updating_batch import encode_labels
 from skdep.bayes.working import bayes_rows, centres_and_scales
+from skdep.formula.raw_rows import rows_of
 from skdep.glmm.rows import GlmmRows
 from skdep.mixed.base import kept_rows, least_features
+from skdep.mixed.terms import RandomTerm
 
 __all__ = ["BayesLogit"]
 
@@ -45,10 +47,12 @@ class BayesLogit(PosteriorReports, PosteriorPredictions):
     random_slopes : None, list of str or int, or dict, default=None
         Features whose slopes vary between levels: by name or number, for every factor; or a dict from factor name to
         such a list.
-    random_intercept : bool, default=True
-        Whether intercepts vary.
-    covariance : {"full", "diagonal"}, default="full"
-        Covariance matrix of the effects of a level: free, or without correlations.
+    random_intercept : bool or dict, default=True
+        Whether intercepts vary between levels: of every factor; or a dict from factor name to bool, True for a factor
+        that is not in it.
+    covariance : {"full", "diagonal"} or dict, default="full"
+        Covariance matrix of the effects of a level: free, or without correlations; or a dict from factor name to
+        either, "full" for a factor that is not in it.
     n_draws : int, default=1000
         Draws that each chain keeps.
     n_chains : int, default=4
@@ -152,8 +156,8 @@ class BayesLogit(PosteriorReports, PosteriorPredictions):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "prior": "no_validation",
         "random_slopes": [None, list, tuple, dict, str, Integral, np.ndarray],
-        "random_intercept": ["boolean"],
-        "covariance": [StrOptions({"full", "diagonal"})],
+        "random_intercept": ["boolean", dict],
+        "covariance": [StrOptions({"full", "diagonal"}), dict],
         "n_draws": [Interval(Integral, 4, None, closed="left")],
         "n_chains": [Interval(Integral, 1, None, closed="left")],
         "method": [StrOptions({"auto", "pairs", "nuts"})],
@@ -269,6 +273,7 @@ class BayesLogit(PosteriorReports, PosteriorPredictions):
         ``updating`` and ``forgetting`` may change from batch to batch, but not back from ``"gaussian"``.
         """
         if hasattr(self, "_updates"):
+            X, offset = rows_of(self, X, offset)
             update(self, X, y, classes, groups=groups, sample_weight=sample_weight, offset=offset)
         else:
             self._fit_first(X, y, groups, sample_weight, offset, classes)
@@ -280,7 +285,7 @@ class BayesLogit(PosteriorReports, PosteriorPredictions):
         X, y = check_rows(self, X, y, ensure_min_features=least_features(self, groups))
         offset, weights = check_offset(offset, len(X)), check_weights(sample_weight, len(X))
         self.classes_, success = _encoded(y, weights) if classes is None else encode_labels(y, classes)
-        terms = [] if groups is None else self._terms(groups, len(X))
+        terms = self._terms(groups, len(X))
         kept = kept_rows(len(X), weights)
         if kept is not None:
             X, success, terms = X[kept], success[kept], [term.take(kept) for term in terms]
@@ -296,7 +301,7 @@ class BayesLogit(PosteriorReports, PosteriorPredictions):
             scales,
             centres,
             terms,
-            covariance=self.covariance,
+            covariance={term.name: _covariance_kind(term) for term in terms},
             fit_intercept=self.fit_intercept,
         )
         self._rows = bayes_rows(X, success.astype(np.float64), offset, weights, terms, self._prior.layout)
@@ -314,21 +319,18 @@ class BayesLogit(PosteriorReports, PosteriorPredictions):
         self, rows: GlmmRows, prior: PriorSpec, rng: np.random.Generator, start: np.ndarray | None = None
     ) -> Posterior:
         """Sample the posterior of rows, the search for its mode beginning at `start`."""
-        progress = RunProgress("Sampling") if self.verbose else None
-        found = sample_posterior(
-            rows,
-            prior,
-            method=self.method,
-            n_draws=self.n_draws,
-            n_chains=self.n_chains,
-            rng=rng,
-            n_jobs=self.n_jobs,
-            start=start,
-            progress=progress,
-        )
-        if progress is not None:
-            progress.end()
-        return found
+        with Progress("Sampling", enabled=self.verbose > 0) as progress:
+            return sample_posterior(
+                rows,
+                prior,
+                method=self.method,
+                n_draws=self.n_draws,
+                n_chains=self.n_chains,
+                rng=rng,
+                n_jobs=self.n_jobs,
+                start=start,
+                progress=progress if progress.is_followed else None,
+            )
 
     def _set_posterior(self, posterior: Posterior, order: list[str], notes: FitNotes, rng: np.random.Generator) -> None:
         """Store a posterior, and check it."""
@@ -363,6 +365,17 @@ class BayesLogit(PosteriorReports, PosteriorPredictions):
         self.covariance_ = np.atleast_2d(np.cov(flat, rowvar=False))
         self.random_covariance_ = {name: by_name[name].mean(axis=(0, 1)) for name in order}
         self.log_evidence_ = posterior.log_evidence
+
+
+def _covariance_kind(term: RandomTerm) -> str:
+    """Return "full" or "diagonal"; of blocks in between there is no prior."""
+    n_blocks = len(set(term.blocks))
+    if 1 < n_blocks < term.q:
+        raise ValueError(
+            f"covariance of {term.name}: BayesLogit has all effects of a factor correlated ('full'), or none "
+            "('diagonal'), not some of them in blocks; MixedLogit has. Give one of the two."
+        )
+    return "full" if n_blocks == 1 else "diagonal"
 
 
 def _encoded(y: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from skdep._docs import read_more
 from skdep.base import level_of_caller
 from skdep.bayes.pareto import khat_threshold, smooth_weights
 from skdep.exceptions import ConvergenceWarning
@@ -97,7 +98,9 @@ class LeaveOneOut:
         return "\n".join([head, tail, *(f"Note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html() + "".join(f"<p>Note: {note}</p>" for note in self.notes)
+        from skdep._html import frame_html, result_html
+
+        return result_html(frame_html(self.to_frame(), floats=".2f"), notes=self.notes)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,9 @@ class ElpdDifference:
         return "\n".join([head, *(f"Note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html() + "".join(f"<p>Note: {note}</p>" for note in self.notes)
+        from skdep._html import frame_html, result_html
+
+        return result_html(frame_html(self.to_frame(), floats=".2f"), notes=self.notes)
 
 
 def leave_one_out(
@@ -208,7 +213,7 @@ def leave_one_out(
     p_loo = float((fitted - pointwise).sum() if counts is None else counts @ (fitted - pointwise))
     notes = _notes(khat, n_draws)
     for note in notes:
-        warnings.warn(note, ConvergenceWarning, stacklevel=level_of_caller())
+        warnings.warn(note + read_more("bayes_evidence"), ConvergenceWarning, stacklevel=level_of_caller())
     return LeaveOneOut(total, se, p_loo, pointwise, khat, n_draws, counts, notes)
 
 

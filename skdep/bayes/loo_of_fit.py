@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
+from skdep._progress import tracked
 from skdep._validation import check_weights
 from skdep.base import level_of_caller
 from skdep.bayes.loo import LeaveOneOut, _notes, _sum_and_error, leave_one_out
@@ -79,13 +81,17 @@ def loo_of_fit(
         raise ValueError(f"leave_out should be 'auto', 'row' or 'level', got {leave_out!r}.")
     rows = getattr(est, "_rows", None)
     if rows is None:
-        raise ValueError("This fit keeps no rows to leave out: update with updating='exact', or fit all data at once.")
+        raise ValueError(
+            "This fit keeps no rows to leave out: update with updating='exact', or fit all data at once."
+            f"{read_more('bayes_evidence')}"
+        )
     if leave_out == "auto":
         leave_out = "level" if rows.terms else "row"
     _check_terms(rows, leave_out)
     units = _Rows(rows) if leave_out == "row" else None
     draws = _draws(est, rows)
-    pieces = [_leave_out(block, draws, leave_out, _relative_efficiency(est)) for block in _blocks(rows, draws)]
+    blocks = tracked(_blocks(rows, draws), "Leave-one-out, blocks of rows")
+    pieces = [_leave_out(block, draws, leave_out, _relative_efficiency(est)) for block in blocks]
     result = _joined(pieces)
     if units is not None and X is not None:
         place, weights = units.find(est, X, y, groups, sample_weight, offset)
@@ -94,7 +100,7 @@ def loo_of_fit(
     if leave_out == "level":
         notes = tuple(note.replace("rows", "levels").replace(", row ", ", level ") for note in notes)
     for note in notes:
-        warnings.warn(note, ConvergenceWarning, stacklevel=level_of_caller())
+        warnings.warn(note + read_more("bayes_evidence"), ConvergenceWarning, stacklevel=level_of_caller())
     unit = "distinct rows" if leave_out == "row" and X is None else f"{leave_out}s"
     return replace(result, notes=notes, unit=unit)
 
@@ -106,6 +112,7 @@ def _check_terms(rows: GlmmRows, leave_out: str) -> None:
         raise ValueError(
             "loo integrates the effects of one grouping factor, up to three a level. With several factors cross-"
             "validate over whole levels: cross_val_score(est, X, y, cv=GroupKFold(), scoring='neg_log_loss')."
+            f"{read_more('bayes_evidence')}"
         )
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from joblib import effective_n_jobs
 
+from skdep._docs import read_more
 from skdep._threads import one_blas_thread
 
 __all__ = ["Coordinates", "NutsRun", "has_nutpie", "sample_by_nuts"]
@@ -201,4 +202,5 @@ def _nutpie() -> Any:
             "comes with the extra 'bayes': pip install 'skdep[bayes]'. Without it BayesLogit fits models of one "
             "grouping factor with up to three random effects a level, and priors without latent scales (all but "
             "Horseshoe); MixedLogit fits several factors by maximum likelihood."
+            f"{read_more('bayes_failure')}"
         ) from error

@@ -123,6 +123,7 @@ def summarise_posterior(est: Any, *, level: float = 0.95) -> Summary:
     """
     fitted = est._inference
     facts = {
+        **({"Formula": str(est.formula_)} if hasattr(est, "formula_") else {}),
         "Observations": f"{fitted.n_obs:.10g}",
         **fitted.facts,
         "Converged": "yes" if est.converged_ else "NO",

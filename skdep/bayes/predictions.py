@@ -15,6 +15,7 @@ from skdep.bayes.posterior import Posterior
 from skdep.bayes.posterior_table import tails_of
 from skdep.bayes.predictive import Predictor
 from skdep.bayes.prior_density import PriorSpec
+from skdep.formula.raw_rows import rows_of
 from skdep.mixed.base import MixedEstimator
 
 __all__ = ["PosteriorPredictions"]
@@ -104,6 +105,7 @@ class PosteriorPredictions(BinaryClassifierMixin, MixedEstimator):
 
     def _rows_to_predict(self, X: Any, groups: Any, offset: Any) -> tuple[np.ndarray, np.ndarray | None, Any]:
         """Validate new rows: features, offset, level numbers by factor (None without groups, or without factors)."""
+        X, offset = rows_of(self, X, offset)
         n_rows = len(self._linear_predictor(X, offset))
         X = np.asarray(X, dtype=np.float64).reshape(n_rows, self.n_features_in_)
         codes = None if groups is None or not self.levels_ else self._known_levels(groups, n_rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
+from skdep._docs import read_more
 from skdep.bayes.horseshoe import Horseshoe
 from skdep.bayes.joint_priors import MultivariateNormal
 from skdep.bayes.lkj import LKJ
@@ -88,12 +89,19 @@ def read_prior(prior: Any, layout: PointLayout) -> Choices:
     elif isinstance(prior, Prior | MultivariateNormal | Horseshoe):
         _read_rest(prior, list(range(len(layout.names))), layout, choices)
     elif isinstance(prior, ScalePrior):
-        raise ValueError(f"prior={prior!r} is a prior of standard deviations; pass prior={{'sd': {prior!r}}}.")
+        raise ValueError(
+            f"prior={prior!r} is a prior of standard deviations; pass prior={{'sd': {prior!r}}}."
+            f"{read_more('bayes_prior')}"
+        )
     elif isinstance(prior, LKJ):
-        raise ValueError(f"prior={prior!r} is a prior of correlations; pass prior={{'correlation': {prior!r}}}.")
+        raise ValueError(
+            f"prior={prior!r} is a prior of correlations; pass prior={{'correlation': {prior!r}}}."
+            f"{read_more('bayes_prior')}"
+        )
     else:
         raise ValueError(
             f"prior should be None, a prior such as Normal(0, 1), or a dict of priors by parameter, got {prior!r}."
+            f"{read_more('bayes_prior')}"
         )
     return choices
 
@@ -172,7 +180,10 @@ def _read_rest(prior: Any, places: list[int], layout: PointLayout, choices: Choi
 def _read_sds(given: Any, layout: PointLayout, choices: Choices) -> None:
     """Read priors of standard deviations: for all, by factor, or by factor and effect."""
     if not layout.random:
-        raise ValueError("prior has the key 'sd', but the model has no random effects: groups are not given.")
+        raise ValueError(
+            "prior has the key 'sd', but the model has no random effects: groups are not given."
+            f"{read_more('bayes_prior')}"
+        )
     by_factor = _by_name(given, choices.sds, "prior['sd']", "factor")
     for term in layout.random:
         what = f"prior['sd'][{term.name!r}]"
@@ -214,6 +225,7 @@ def _feature_number(key: Any, names: Sequence[str]) -> int:
     raise ValueError(
         f"prior has the key {key!r}; each should be a feature ({shown}), its number, or one of "
         f"{', '.join(repr(word) for word in _RESERVED)}."
+        f"{read_more('bayes_prior')}"
     )
 
 

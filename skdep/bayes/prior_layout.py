@@ -12,7 +12,7 @@ uncorrelated effects, stay uncentred, since centring mixes intercepts with slope
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,7 +189,7 @@ def make_layout(
     centres: ArrayLike,
     random: Sequence[Any] = (),
     *,
-    covariance: str = "full",
+    covariance: str | Mapping[str, str] = "full",
     fit_intercept: bool = True,
     n_latent: int = 0,
 ) -> PointLayout:
@@ -203,8 +203,8 @@ def make_layout(
         Of the working columns.
     random : sequence of objects with ``name`` and ``columns``
         The factors, such as `skdep.mixed.terms.RandomTerm`: features with random slopes, -1 first for the intercept.
-    covariance : {"full", "diagonal"}, default="full"
-        Whether effects of a factor are correlated.
+    covariance : {"full", "diagonal"} or mapping, default="full"
+        Whether effects of a factor are correlated: for every factor, or by factor.
     fit_intercept : bool, default=True
         Whether there is an intercept; without one the centres have to be 0.
     n_latent : int, default=0
@@ -228,7 +228,8 @@ def make_layout(
     terms = []
     for term in random:
         q = len(term.columns)
-        correlated = covariance == "full" and q > 1
+        kind = covariance if isinstance(covariance, str) else covariance[term.name]
+        correlated = kind == "full" and q > 1
         width = n_correlations(q) if correlated else 0
         centred = correlated and term.columns[0] < 0
         terms.append(

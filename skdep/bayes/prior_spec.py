@@ -23,7 +23,7 @@ Gelman (2006), Prior distributions for variance parameters in hierarchical model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +57,7 @@ def resolve_priors(
     centres: ArrayLike,
     random: Sequence[Any] = (),
     *,
-    covariance: str = "full",
+    covariance: str | Mapping[str, str] = "full",
     fit_intercept: bool = True,
     spreads: ArrayLike | None = None,
     reference: ArrayLike | None = None,
@@ -83,8 +83,8 @@ def resolve_priors(
         Working columns are (x - centre) / scale.
     random : sequence of objects with ``name`` and ``columns``
         Grouping factors, such as `skdep.mixed.terms.RandomTerm`.
-    covariance : {"full", "diagonal"}, default="full"
-        Whether random effects of a factor are correlated.
+    covariance : {"full", "diagonal"} or mapping, default="full"
+        Whether random effects of a factor are correlated: for every factor, or by factor.
     fit_intercept : bool, default=True
         Whether there is an intercept.
     spreads : array-like of shape (p,), default=None

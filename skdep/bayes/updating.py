@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.base import FitNotes
 from skdep.bayes.convergence import ESS_PER_CHAIN, convergence
 from skdep.bayes.joint_priors import MultivariateNormal
@@ -228,6 +229,7 @@ def _check_settings(estimator: Any, classes: Any) -> None:
         raise ValueError(
             f"updating={estimator.updating!r} needs the rows of earlier batches, which updating='gaussian' did not "
             "keep; call fit to begin anew."
+            f"{read_more('bayes_update')}"
         )
 
 
@@ -294,7 +296,9 @@ def _compressed(estimator: Any, notes: FitNotes) -> MultivariateNormal:
     rows, prior, posterior = estimator._rows, estimator._prior, estimator._posterior
     reason = _carries_no_normal(rows, prior)
     if reason:
-        raise ValueError(f"updating='gaussian' is not for this model: {reason}. Use updating='exact'.")
+        raise ValueError(
+            f"updating='gaussian' is not for this model: {reason}. Use updating='exact'.{read_more('bayes_update')}"
+        )
     points = posterior.points.reshape(-1, posterior.points.shape[-1])
     target = posterior.target
     if posterior.method != "pairs":
@@ -303,7 +307,7 @@ def _compressed(estimator: Any, notes: FitNotes) -> MultivariateNormal:
     found = approximate(target, points, posterior.mode, estimator._generator(number, _GAUSSIAN_STREAM))
     estimator.diagnostics_.update(gaussian_khat=found.khat, gaussian_kl=found.kl)
     if not found.is_good:
-        notes.warn(found.complaint(), ConvergenceWarning)
+        notes.warn(found.complaint(), ConvergenceWarning, topic="bayes_update")
     return found.normal
 
 
@@ -319,6 +323,7 @@ def _check_new_levels(state: Updates, terms: Sequence[RandomTerm]) -> None:
                 f"{int(again.sum())} levels of {term.name!r} came in earlier batches, such as "
                 f"{str(term.levels[again][0])!r}. updating='gaussian' carries nothing of the effects of single levels; "
                 "use updating='exact' or 'draws'."
+                f"{read_more('bayes_update')}"
             )
 
 

@@ -143,6 +143,15 @@ class UpdateHistory:
             }
         )
 
+    def __str__(self) -> str:
+        n_rows = ", ".join(f"{n:g}" for n in self.n_rows)
+        return f"{len(self.mean)} batches of {n_rows} rows\n{self.to_frame().to_string(index=False, na_rep='')}"
+
+    def _repr_html_(self) -> str:
+        from skdep._html import frame_html, result_html
+
+        return result_html(frame_html(self.to_frame(), max_rows=40), lead=str(self).partition("\n")[0])
+
 
 def parameters_of(prior: PriorSpec, points: np.ndarray) -> np.ndarray:
     """Return coefficients and standard deviations of random effects (n, k) at points (n, P), in the user's units.

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.clusters import encode_groups
 
 __all__ = ["ArrayChunks", "Chunk", "ChunkSource", "IteratorChunks", "as_source"]
@@ -173,6 +174,7 @@ def cluster_ends(groups: Any, n_rows: int) -> np.ndarray:
         raise ValueError(
             f"The rows of cluster {label!r} of {name!r} do not stand together: sort the data by cluster, so that no "
             "cluster is cut by the end of a chunk."
+            f"{read_more('chunks')}"
         )
     return ends
 
@@ -214,5 +216,6 @@ def as_source(chunks: Any) -> ChunkSource | IteratorChunks:
         raise TypeError(
             "chunks is an iterator, which can be gone through only once, but a fit takes several passes: give the "
             "function that makes it, as in fit_chunks(est, make_chunks)."
+            f"{read_more('chunks')}"
         )
     raise TypeError(f"chunks must be a source, a list of Chunk, or a function that yields them, got {type(chunks)}.")

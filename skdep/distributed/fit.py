@@ -7,6 +7,7 @@ from typing import Any
 
 from sklearn.base import clone
 
+from skdep._docs import read_more
 from skdep.base import FitNotes
 from skdep.distributed.chunks import IteratorChunks, as_source
 from skdep.distributed.gee import fit_gee
@@ -71,7 +72,7 @@ def fit_chunks(est: Any, chunks: Any, *, client: Any = None, verbose: bool = Fal
     fit = next((function for kind, function in _FITS.items() if isinstance(est, kind)), None)
     if fit is None:
         names = "GEERegressor, GEEClassifier, LogitRegressor and MixedLinear"
-        raise TypeError(f"{type(est).__name__} cannot be fitted to chunks; {names} can.")
+        raise TypeError(f"{type(est).__name__} cannot be fitted to chunks; {names} can.{read_more('chunks_limits')}")
     est, notes, passes = clone(est), FitNotes(), Passes(verbose)
     est._validate_params()
     source = as_source(chunks)

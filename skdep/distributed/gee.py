@@ -91,6 +91,7 @@ class _Checks(FitChecks):
             "Some fitted means are 0 to rounding: some coefficients are infinite. Drop or merge the features whose "
             "rows have outcomes of 0 only.",
             ConvergenceWarning,
+            topic="separation",
         )
         return False
 

@@ -23,7 +23,8 @@ from skdep.mixed.cross_products import CrossProducts, LevelSums, TermProducts, W
 from skdep.mixed.fit import log_determinant_of_kept
 from skdep.mixed.fixed_columns import ILL_CONDITIONED
 from skdep.mixed.robust import conditional_residuals, score_meat
-from skdep.mixed.terms import INTERCEPT, RandomTerm, resolve_slopes
+from skdep.mixed.term_settings import resolve_blocks, resolve_intercepts, resolve_slopes
+from skdep.mixed.terms import INTERCEPT, RandomTerm, effect_columns
 from skdep.mixed.weights import RowWeights
 
 __all__ = ["fit_mixed"]
@@ -57,6 +58,7 @@ class _Frame:
     columns: tuple[int, ...]
     effect_centres: tuple[float, ...]
     effect_scales: tuple[float, ...]
+    blocks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,16 +228,18 @@ def fit_mixed(est: Any, runner: Runner, scan: DataScan, passes: Passes, notes: F
     Raises
     ------
     ValueError
-        If weights are sampling weights.
+        If weights are sampling weights, or features have no fixed effect.
     """
     if est.weight_type == "sampling":
         raise ValueError("Sampling weights of a multilevel model are not available over chunks.")
+    if est.random_only is not None:
+        raise ValueError("random_only is not available over chunks: give every feature a fixed effect, or use fit.")
     y_mean = float(np.mean(scan.whole.y_range))
     moments = list(passes.over(runner.prepare(_moments, est, scan.whole.mean, y_mean).map(_itself)))
     gram = np.add.reduce([part.gram for part in moments])
     weights = _row_weights(est, moments, "sample_weight" in scan.whole.given)
-    columns = _effect_columns(est, scan)
-    frame, basis = _coordinates(est, gram, scan, y_mean, columns)
+    columns, blocks = _effects(est, scan)
+    frame, basis = _coordinates(est, gram, scan, y_mean, columns, blocks)
     prepared = runner.prepare(_prepare, est, frame)
     products = list(passes.over(prepared.map(_products)))
     data = _joined(est, products, moments, frame, basis, weights, prepared, passes, scan)
@@ -257,22 +261,25 @@ def _row_weights(est: Any, moments: list[_Moments], given: bool) -> RowWeights:
     return RowWeights(None, None, sum(part.total_weight for part in moments), 0.0, repeats=True)
 
 
-def _effect_columns(est: Any, scan: DataScan) -> tuple[int, ...]:
-    """Return the features whose coefficients vary between levels."""
+def _effects(est: Any, scan: DataScan) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the features whose coefficients vary between levels, and the number of the block of each effect."""
     if not scan.clustered:
-        return ()
+        return (), ()
     name = scan.whole.factor_name
     names = getattr(est, "feature_names_in_", None)
     listed = None if names is None else [str(feature) for feature in names]
     slopes = resolve_slopes(est.random_slopes, [name], listed, est.n_features_in_)[name]
-    columns = (*((INTERCEPT,) if est.random_intercept else ()), *slopes)
-    if not columns:
-        raise ValueError(f"Factor {name!r} has no random effect: name a feature in random_slopes, or leave out groups.")
-    return columns
+    columns = effect_columns(name, resolve_intercepts(est.random_intercept, [name])[name], slopes)
+    return columns, resolve_blocks(est.covariance, [name], {name: columns}, listed, est.n_features_in_)[name]
 
 
 def _coordinates(
-    est: Any, gram: np.ndarray, scan: DataScan, y_mean: float, columns: tuple[int, ...]
+    est: Any,
+    gram: np.ndarray,
+    scan: DataScan,
+    y_mean: float,
+    columns: tuple[int, ...],
+    blocks: tuple[int, ...],
 ) -> tuple[_Frame, Basis]:
     """Return coordinates in which chunks are summed up, least squares among them, and the way back."""
     fit_intercept, total, origin = bool(est.fit_intercept), gram[0, 0], scan.whole.mean
@@ -293,9 +300,9 @@ def _coordinates(
     change = _change(origin, centre, into, y_mean - y_centre, fit_intercept)
     moved = change.T @ gram @ change
     shift = scaled_solve(moved[:-1, :-1], moved[:-1, -1])
-    centred = est.covariance != "diagonal" and bool(columns) and columns[0] == INTERCEPT
     centres, scales = [], []
-    for column in columns:
+    for column, block in zip(columns, blocks, strict=True):
+        centred = columns[0] == INTERCEPT and block == blocks[0]
         if column == INTERCEPT:
             centres.append(0.0)
             scales.append(1.0)
@@ -305,7 +312,7 @@ def _coordinates(
         centres.append(mean if centred else 0.0)
         # a column that does not vary has an effect of zero for every level
         scales.append(size if size > 1e-13 * abs(mean) and size > 0 else np.inf)
-    frame = _Frame(fit_intercept, centre, into, y_centre, shift, columns, tuple(centres), tuple(scales))
+    frame = _Frame(fit_intercept, centre, into, y_centre, shift, columns, tuple(centres), tuple(scales), blocks)
     return frame, Basis(np.zeros((0, 0)), back, aliased)
 
 
@@ -360,7 +367,11 @@ def _joined(
         to_user = _effects_to_user(frame)
         joined = [TermProducts(own, border, to_user)]
         sizes = np.concatenate([part.sizes for part in moments])[order]
-        terms = [_Term(scan.whole.factor_name, np.zeros(0, dtype=int), levels[order], frame.columns, sizes)]
+        terms = [
+            _Term(
+                scan.whole.factor_name, np.zeros(0, dtype=int), levels[order], frame.columns, sizes, blocks=frame.blocks
+            )
+        ]
     rotated = frame.into is not None
     shift = log_determinant_of_kept(np.linalg.pinv(basis.back)) if rotated else 0.0
     whole = CrossProducts(tuple(joined), {}, gram, weights.n_obs, weights.log_weights, y_scale, shift)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.distributed.chunks import ROWS_OF_A_CHUNK, Chunk, chunk_bounds
 
 __all__ = ["ParquetChunks"]
@@ -92,6 +93,7 @@ class ParquetChunks:
             raise ValueError(
                 f"The rows of {len(ends) - n_labels} or more clusters of {groups!r} do not stand together: sort the "
                 "files by cluster, so that no cluster is cut by the end of a chunk."
+                f"{read_more('chunks')}"
             )
         return ends
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from skdep.inference._progress import Progress
+from skdep._progress import Progress
 
 __all__ = ["Passes"]
 
@@ -36,7 +36,8 @@ class Passes:
     def over(self, results: Iterable[_Result]) -> Iterator[_Result]:
         """Yield the results of one pass."""
         self.count += 1
-        progress = Progress(f"pass {self.count}, chunks", self.n_chunks, self.enabled and self.n_chunks > 0)
-        for done, result in enumerate(results, start=1):
-            progress.update(done)
-            yield result
+        progress = Progress(f"pass {self.count}, chunks", self.n_chunks or None, self.enabled and self.n_chunks > 0)
+        with progress:
+            for done, result in enumerate(results, start=1):
+                progress.update(done)
+                yield result

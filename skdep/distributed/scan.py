@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from skdep._basis import Coordinates, coordinates_from_moments
+from skdep._docs import read_more
 from skdep._validation import check_offset, check_rows, check_time, check_weights
 from skdep.clusters import describe_sizes, encode_factors
 from skdep.distributed.chunks import Chunk
@@ -227,6 +228,7 @@ def _check_whole(keys: list[np.ndarray], name: str) -> None:
         raise ValueError(
             f"{len(twice)} clusters of {name!r} have rows in two chunks, the first found in chunks {first} and "
             f"{second}: a cluster must be whole. Sort by cluster before cutting, or shuffle by its label."
+            f"{read_more('chunks')}"
         )
 
 

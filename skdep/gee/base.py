@@ -10,6 +10,7 @@ import numpy as np
 
 from skdep._basis import Basis, collinearity_message, full_rank_basis
 from skdep._compat import Interval, StrOptions
+from skdep._docs import read_more
 from skdep._fitted import FittedInference
 from skdep._linalg import is_ill_conditioned
 from skdep._threads import threads_over_blocks
@@ -118,7 +119,9 @@ class BaseGEE(DependentDataEstimator):
     def _check_replication(self, structure: WorkingCorrelation, metadata: GEEMetadata) -> None:
         """Raise if the fit cannot be repeated under replicate weights."""
         if self.weight_type != "sampling":
-            raise ValueError("replicate_weights are survey weights: set weight_type='sampling'.")
+            raise ValueError(
+                f"replicate_weights are survey weights: set weight_type='sampling'.{read_more('replicate_weights')}"
+            )
         if not isinstance(structure, Independence):
             raise ValueError(
                 f"replicate_weights are not available with working_correlation={structure.name!r}: use 'independence', "
@@ -172,6 +175,7 @@ class BaseGEE(DependentDataEstimator):
                 "fpc was given without sample_weight: all observations have the same weight, whatever their sampling "
                 "fraction.",
                 WeightWarning,
+                topic="survey_design",
             )
         return design
 

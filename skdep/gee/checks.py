@@ -95,6 +95,7 @@ class FitChecks:
                 f"{int(vanishing.sum())} fitted means are 0 to rounding: some coefficients are infinite. Drop or merge "
                 "the features whose rows have outcomes of 0 only.",
                 ConvergenceWarning,
+                topic="separation",
             )
         return not vanishing.any()
 

@@ -13,6 +13,7 @@ from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.utils import get_tags
 
 from skdep._compat import Interval, StrOptions, fit_context
+from skdep._docs import read_more
 from skdep._outcome import encode_binary
 from skdep._validation import check_rows, check_weights
 from skdep.base import DependentDataEstimator, FitNotes
@@ -55,6 +56,7 @@ def _check_seen(y: Any) -> None:
             f"y: {int(missing.sum())} outcomes are missing, first in row {int(np.flatnonzero(missing)[0])}. Rows are "
             "the visits that took place: leave out the others, as by seen = y.notna(). Dropout shows in which rows a "
             "cluster lacks."
+            f"{read_more('dropout')}"
         )
 
 
@@ -344,6 +346,7 @@ class DropoutGEE(DelegatedPredictions, MetaEstimatorMixin, DependentDataEstimato
                 "biased where dropout depends on the outcomes. Use weights='cluster', or "
                 "working_correlation='independence'.",
                 WeightWarning,
+                topic="dropout",
             )
         replaced = ("Weights vary within", "with ") if biased else ("with ",)
         notes.extend(note for note in fitted._inference.notes if not note.startswith(replaced))

@@ -110,7 +110,7 @@ def aware_covariance(
 class _NoWarnings(FitNotes):
     """Notes on rows that a fit has been told of already."""
 
-    def warn(self, message: str, category: type[Warning]) -> None:
+    def warn(self, message: str, category: type[Warning], *, topic: str | None = None) -> None:
         """Do nothing."""
 
 

@@ -68,7 +68,9 @@ class DropoutTable:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html()
+        from skdep._html import frame_html, result_html
+
+        return result_html(frame_html(self.to_frame(), floats=".3f"), lead=f"Weights by {self.kind}: {self.describe()}")
 
 
 def dropout_table(visits: Visits, estimated: EstimatedWeights, kind: str, max_weight: float | None) -> DropoutTable:

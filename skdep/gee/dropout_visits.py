@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep._validation import check_time
 from skdep.base import level_of_caller
 from skdep.clusters import Clusters, encode_factors
@@ -183,12 +184,14 @@ def _monotone_rows(clusters: Clusters, visit: np.ndarray, times: np.ndarray, int
             f"Not seen at the first planned visit, time {times[0]:g}: {_named(clusters, late)}. Weights for dropout "
             "need a first visit that no cluster missed. Leave those clusters out, or count time from each cluster's "
             f"own start.{hint}"
+            f"{read_more('dropout')}"
         )
     if intermittent == "fail":
         raise ValueError(
             f"Seen again after a missed visit: {_named(clusters, missed)}. Weights for dropout need clusters that, "
             "once gone, stay away; intermittent='drop' leaves out the rows after each cluster's first missed visit."
             f"{hint}"
+            f"{read_more('dropout')}"
         )
     warnings.warn(
         f"{int(missed.sum())} rows after the first missed visit of their cluster were left out, of "

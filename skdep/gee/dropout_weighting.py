@@ -236,7 +236,9 @@ def estimate_weights(
     """
     if not visits.dropped.any():
         notes.warn(
-            "No cluster drops out: every one was seen at all its planned visits. All weights are one.", WeightWarning
+            "No cluster drops out: every one was seen at all its planned visits. All weights are one.",
+            WeightWarning,
+            topic="dropout",
         )
         nothing = np.zeros((visits.clusters.n_clusters, 0))
         return EstimatedWeights(np.ones(visits.n_rows), 0, np.zeros((visits.n_rows, 0)), nothing, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep._fingerprint import DataFingerprint, fingerprint
 from skdep._validation import check_offset, check_time, check_weights
 from skdep.base import FitNotes
@@ -177,6 +178,7 @@ def _factors(groups: Any, n_rows: int, structure: WorkingCorrelation, design: Su
         raise ValueError(
             f"working_correlation={structure.name!r} needs groups with a column for each level, the cluster first: "
             "groups=frame[['cluster', 'subcluster']]. For clusters of one level use 'exchangeable'."
+            f"{read_more('working_correlation')}"
         )
     if len(factors) > 1 and design is None and not structure.needs_subclusters:
         names = ", ".join(repr(name) for _, _, name in factors)
@@ -184,6 +186,7 @@ def _factors(groups: Any, n_rows: int, structure: WorkingCorrelation, design: Su
             f"groups has {len(factors)} columns ({names}), but this working correlation has clusters of one level; "
             "subclusters are modelled by working_correlation='nested'. For labels that restart within another factor "
             "pass groups=skdep.interaction(a, b)."
+            f"{read_more('working_correlation')}"
         )
     if design is not None:
         # units are nested in their stratum: unit 1 of one is not unit 1 of another
@@ -234,6 +237,7 @@ def _check_frequencies(weights: np.ndarray, codes: np.ndarray, levels: np.ndarra
         raise ValueError(
             f"weight_type='frequency' counts clusters: weights must be whole numbers, but row {row} has "
             f"{weights[row]:g}. For other weights use weight_type='sampling'."
+            f"{read_more('weight_type')}"
         )
     first = np.zeros(len(levels))
     first[codes[::-1]] = weights[::-1]
@@ -243,6 +247,7 @@ def _check_frequencies(weights: np.ndarray, codes: np.ndarray, levels: np.ndarra
         raise ValueError(
             "weight_type='frequency' counts clusters: weights must be constant within each, but differ in cluster "
             f"{_label(levels, codes[row])}, first in row {row}. For weights of rows use weight_type='sampling'."
+            f"{read_more('weight_type')}"
         )
 
 
@@ -295,6 +300,7 @@ def _times_in_order(clusters: Clusters, runs: Clusters, time: np.ndarray | None,
             f"time is tied within clusters: {int(tied.sum())} rows repeat a time of their cluster, first cluster "
             f"{_label(clusters.levels, cluster)} at time {time[row]:g}. Each time may occur once in a cluster: are the "
             "groups too coarse (see skdep.interaction), or is a finer time needed?"
+            f"{read_more('time')}"
         )
     return time
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from skdep._linalg import scaled_solve
+from skdep._progress import iteration
 from skdep.gee.acceleration import AndersonMixing
 from skdep.gee.equations import Equations, Evaluation, GEEData, Model
 from skdep.gee.working_correlation import Independence, WorkingCorrelation
@@ -85,6 +86,7 @@ def _iterate(equations: Equations, at: Evaluation, *, max_iter: int, tol: float)
             return at, n_iter, False, decrement
         n_slow = n_slow + 1 if _SLOW[0] < found[2] / decrement < _SLOW[1] else 0
         at, step, decrement = found
+        iteration()
         n_stalled = 0 if decrement < best else n_stalled + 1
         best = min(best, decrement)
     return at, max_iter, decrement <= tol, decrement

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.gee.working_correlation import Independence, WorkingCorrelation
 from skdep.survey.design import SurveyDesign, survey_design
 from skdep.survey.linearised import unit_totals, variance_of_unit_totals
@@ -39,6 +40,7 @@ def design_of_fit(
             "strata and fpc describe how the sample was drawn, and weights that go with them are sampling weights; "
             f"weight_type={weight_type!r} counts repetitions of clusters. Set weight_type='sampling', and leave out "
             "sample_weight if all rows have the same."
+            f"{read_more('survey_design')}"
         )
     design = survey_design(n_rows, groups=groups, strata=strata, fpc=fpc, weights=weights, lonely_psu=lonely_psu)
     if len(design.stages) > 1 and not isinstance(structure, Independence):

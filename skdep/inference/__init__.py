@@ -20,6 +20,7 @@ from skdep.inference.r2 import R2Result, r2
 from skdep.inference.rao_scott import RaoScottTest
 from skdep.inference.score_test import ScoreTest, score_test
 from skdep.inference.scorers import cic_scorer, deviance_scorer, qic_scorer
+from skdep.inference.tidy import glance, tidy
 from skdep.inference.variance import ICC, VarianceComponents, icc, variance_components
 from skdep.inference.wald import WaldTest, wald_test
 from skdep.inference.weight_diagnostics import WeightDiagnostics, weight_diagnostics
@@ -50,6 +51,7 @@ __all__ = [
     "compare_correlations",
     "design_effects",
     "deviance_scorer",
+    "glance",
     "icc",
     "influence",
     "lrt",
@@ -62,6 +64,7 @@ __all__ = [
     "qic_scorer",
     "r2",
     "score_test",
+    "tidy",
     "variance_components",
     "wald_test",
     "weight_diagnostics",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skdep._fitted import FittedInference
 
-__all__ = ["fitted_inference", "is_posterior", "unwrap"]
+__all__ = ["features_with_coefficient", "fitted_inference", "is_posterior", "unwrap"]
 
 
 def unwrap(est: Any) -> Any:
@@ -24,6 +25,12 @@ def unwrap(est: Any) -> Any:
                 raise TypeError(f"{type(est).__name__} with refit=False keeps no fitted estimator; set refit=True.")
             raise TypeError(f"{type(est).__name__} is no fitted skdep estimator, nor a pipeline or search around one.")
     return est
+
+
+def features_with_coefficient(inner: Any) -> np.ndarray:
+    """Return the numbers of the features that have a coefficient: those of a mixed model's ``random_only`` have not."""
+    fixed = getattr(inner, "_fixed_features", None)
+    return np.arange(inner.n_features_in_) if fixed is None else fixed
 
 
 def is_posterior(inner: Any) -> bool:

@@ -80,14 +80,14 @@ def _linear_plan(model: Any, X: Any, y: Any, groups: Any, offset: Any, weights: 
     offset = check_offset(offset, len(y))
     kept = np.ones(len(y), dtype=bool) if weights is None else weights > 0
     known = np.zeros(len(y)) if offset is None else offset
-    terms = [] if groups is None else twin._terms(groups, len(y))
+    terms = twin._terms(groups, len(y))
     terms = sorted((term.take(kept) for term in terms), key=lambda term: -term.n_levels * term.q)
     weights = None if weights is None else weights[kept]
     scaled = resolve_weights(
         weights, None, terms, int(kept.sum()), weight_type=model.weight_type, weight_scaling="none"
     )
-    diagonal = model.covariance == "diagonal"
-    data = working_data(X[kept], (y - known)[kept], terms, scaled, fit_intercept=model.fit_intercept, diagonal=diagonal)
+    options = {"fit_intercept": model.fit_intercept, "fixed": twin._fixed_features}
+    data = working_data(X[kept], (y - known)[kept], terms, scaled, **options)
     if not _same_products(model._model.products, data.products):
         raise ValueError(
             "These are not the data of the fit: give the X, y, groups, offset and sample_weight that est was fitted to."
@@ -120,8 +120,7 @@ def _all_parameters(model: Any) -> tuple[list[str], np.ndarray, Callable[..., An
     from skdep.mixed.simulation import Refit
 
     fit, names = model._model, model._inference.names
-    diagonal = fit.parameters.diagonal
-    parameters = natural_parameters(names, model.random_names_, model._working_order, diagonal=diagonal)
+    parameters = natural_parameters(names, model.random_names_, model._working_order, fit.parameters)
     border = fit.engine().value(fit.factors).border
     estimate = natural_values(parameters, fit.products, fit.back, fit.origin, fit.factors, border)
     refit = Refit(fit, parameters, model.max_iter, model.tol)

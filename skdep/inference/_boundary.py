@@ -33,12 +33,11 @@ def boundary_mixture(
         What the larger model adds.
     """
     free = added.n_fixed + added.n_correlations
-    grown = [part for part in added.effects if part.new]
-    if not grown:
+    sizes = [len(block) for part in added.effects for block in part.new_blocks]
+    if not sizes:
         return {free: 1.0}, ()
-    sizes = [len(part.new) for part in grown]
-    single = large.diagonal or max(sizes) == 1
-    n_boundary = sum(sizes) if single else sum(r * (r + 1) // 2 for r in sizes)
+    single = max(sizes) == 1
+    n_boundary = sum(r * (r + 1) // 2 for r in sizes)
     notes: tuple[str, ...] = ()
     if small.singular:
         notes = (
@@ -48,7 +47,7 @@ def boundary_mixture(
         return {free: 0.5, free + 1: 0.5}, notes
     weights = None
     if (single and n_boundary <= _MOST_VARIANCES) or (not single and sizes == [2]):
-        covariance = _covariance_of_new(small, large, added, single=single)
+        covariance = _covariance_of_new(small, large, added)
         if covariance is not None:
             weights = orthant_weights(covariance) if single else two_by_two_weights(covariance)
     if weights is None:
@@ -58,9 +57,7 @@ def boundary_mixture(
     return {free + k: float(weight) for k, weight in enumerate(weights)}, notes
 
 
-def _covariance_of_new(
-    small: LikelihoodFit, large: LikelihoodFit, added: Extension, *, single: bool
-) -> np.ndarray | None:
+def _covariance_of_new(small: LikelihoodFit, large: LikelihoodFit, added: Extension) -> np.ndarray | None:
     """Return the covariance of the new effects' estimates at the hypothesis, None if it cannot be had."""
     model = large.model
     if model is None or (small.random and small.model is None):
@@ -79,7 +76,7 @@ def _covariance_of_new(
     for k, name in enumerate(large.order):
         new, start = parts[name].new, model.parameters.bounds[k]
         for position, (a, c) in enumerate(model.parameters.entries[k]):
-            if a in new and c in new and (a == c or not single):
+            if a in new and c in new:
                 chosen.append(start + position)
     covariance = covariance[np.ix_(chosen, chosen)]
     scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
@@ -109,8 +106,7 @@ def _lower_factor(matrix: np.ndarray) -> np.ndarray:
 def _parameter_covariance(model, factors: list[np.ndarray], inverses: list[np.ndarray]) -> np.ndarray:
     """Return the inverse expected information of the covariance parameters (sigma2 being one) in the user's columns."""
     parameters = model.parameters
-    if parameters.diagonal:
-        factors = [np.diag(np.sqrt(np.sum(T**2, axis=1))) for T in factors]
+    factors = [parameters.lower_factor(k, T) for k, T in enumerate(factors)]
     engine = model.engine()
     state = engine.value(factors)
     information = engine.information(state)

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GroupKFold
 from sklearn.utils import _safe_indexing
 
+from skdep._progress import tracked
 from skdep._validation import check_time
 from skdep.clusters import encode_factors
 from skdep.gee.given_rows import GEEMetadata
@@ -90,7 +91,8 @@ class ComparedData:
         splitter = GroupKFold(cv) if isinstance(cv, Integral) else cv
         folds: list[dict[str, float]] = []
         weights: list[float] = []
-        for train, test in splitter.split(np.zeros((self.n_rows, 1)), self.y, self.clusters):
+        parts = splitter.split(np.zeros((self.n_rows, 1)), self.y, self.clusters)
+        for train, test in tracked(parts, "Folds"):
             inside, outside = self._features(train, test)
             sample_weight, offset = (_taken(part, test) for part in (self.metadata.sample_weight, self.metadata.offset))
             row = {}

@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from skdep._validation import check_offset
+from skdep.formula.raw_rows import features_of, offset_of, used_columns
 from skdep.inference._access import unwrap
 
 __all__ = ["ChangingFeatures", "last_step"]
@@ -23,13 +24,14 @@ _SMALL_CHANGE = 1e-4
 
 
 def last_step(est: Any, X: Any) -> tuple[Any, Any]:
-    """Return the estimator within pipelines and searches, and X as it reaches it."""
+    """Return the estimator within pipelines and searches, and X as it reaches it: features, if X is raw data."""
     if hasattr(est, "best_estimator_"):
         return last_step(est.best_estimator_, X)
     if hasattr(est, "steps"):
         check_is_fitted(est)
         return last_step(est.steps[-1][1], est[:-1].transform(X) if len(est.steps) > 1 else X)
-    return unwrap(est), X
+    inner = unwrap(est)
+    return inner, features_of(inner, X)
 
 
 class ChangingFeatures:
@@ -59,7 +61,9 @@ class ChangingFeatures:
     def __init__(self, est: Any, X: Any, offset: Any):
         if hasattr(X, "columns") and not isinstance(X, pd.DataFrame):
             X = pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
+        offset, X = offset_of(est, X, offset), used_columns(est, X)
         self._est = est
+        self._categories = getattr(getattr(est, "formula_", None), "categories", ())
         self.inner, reached = last_step(est, X)
         self.inner._linear_predictor(reached, offset)  # checks columns and offset, as a prediction does
         self.rows = np.asarray(reached, dtype=np.float64)
@@ -100,7 +104,8 @@ class ChangingFeatures:
         """
         if discrete.get(position) is not None:
             return list(discrete[position])
-        column, is_named = self._column(position), position in discrete
+        column = self._column(position)
+        is_named = position in discrete or self.names[position] in self._categories
         if pd.api.types.is_bool_dtype(column.dtype):
             return [False, True]
         if isinstance(column.dtype, pd.CategoricalDtype):

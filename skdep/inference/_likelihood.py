@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
+from skdep._docs import read_more
 from skdep._fingerprint import DataFingerprint
 from skdep.base import level_of_caller
 from skdep.exceptions import ConvergenceWarning
@@ -49,10 +50,12 @@ class LikelihoodFit:
         Whether the outcome is binary.
     named : bool
         Whether features had names of their own.
+    features : tuple of str
+        All features, those without a coefficient too.
     random : dict of str to tuple of str
         Names of the random effects by factor.
-    diagonal : bool
-        Whether random effects are uncorrelated.
+    blocks : dict of str to tuple of int
+        Number of the block of each random effect by factor: effects of different blocks are uncorrelated.
     singular : bool
         Whether an estimated covariance matrix is.
     converged : bool
@@ -77,8 +80,9 @@ class LikelihoodFit:
     data: DataFingerprint
     binary: bool
     named: bool
+    features: tuple[str, ...] = ()
     random: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    diagonal: bool = False
+    blocks: dict[str, tuple[int, ...]] = field(default_factory=dict)
     singular: bool = False
     converged: bool = True
     clustered: bool = False
@@ -89,8 +93,8 @@ class LikelihoodFit:
     @property
     def n_variances(self) -> int:
         """Number of variances and covariances, the residual variance included."""
-        sizes = map(len, self.random.values())
-        return sum(q if self.diagonal else q * (q + 1) // 2 for q in sizes) + (not self.binary)
+        sizes = [numbers.count(number) for numbers in self.blocks.values() for number in set(numbers)]
+        return sum(q * (q + 1) // 2 for q in sizes) + (not self.binary)
 
     @property
     def n_params(self) -> int:
@@ -131,6 +135,7 @@ def likelihood_fit(est: Any) -> LikelihoodFit:
             f"{kind} was fitted to sampling weights, by a pseudo-likelihood: it is not comparable as a likelihood is. "
             "Use wald_test, whose covariance is that of the design; two fits of LogitRegressor to the same sampling "
             "weights do compare."
+            f"{read_more('survey_tests')}"
         )
     if not np.isfinite(inner.loglik_):
         raise ValueError(
@@ -171,6 +176,7 @@ def pseudo_likelihood_fit(est: Any) -> LikelihoodFit:
             raise TypeError(
                 f"{kind} with working_correlation={correlation!r} maximises no likelihood, but with 'independence': "
                 "use wald_test to test coefficients, qic to compare."
+                f"{read_more('gee_tests')}"
             )
         found = inner._criteria
         loglik = found["quasi_likelihood"] * inner.scale_
@@ -182,7 +188,10 @@ def pseudo_likelihood_fit(est: Any) -> LikelihoodFit:
     else:
         raise TypeError(f"{kind} maximises no likelihood of independent rows: use wald_test to test coefficients.")
     if not np.isfinite(loglik) or getattr(inner, "separated_", False):
-        raise ValueError(f"{kind} has no finite maximum: features separate the outcomes, or leave no error.")
+        raise ValueError(
+            f"{kind} has no finite maximum: features separate the outcomes, or leave no error."
+            f"{read_more('infinite_estimates')}"
+        )
     if inner._inference.data is None:
         raise ValueError(f"{kind} has kept nothing to tell its data by: fit it again with this version of skdep.")
     return _read(inner, loglik, n_fixed)
@@ -193,13 +202,15 @@ def _check_not_penalised(inner: Any, kind: str) -> None:
         raise ValueError(
             f"{kind} was fitted with penalty={inner.penalty!r}: its log-likelihood is not maximised, and differences "
             "of it follow no known distribution. Fit with penalty=None."
+            f"{read_more('infinite_estimates')}"
         )
 
 
 def _read(inner: Any, loglik: float, n_fixed: int) -> LikelihoodFit:
     """Return the fit's likelihood and what it is a likelihood of."""
     fitted = inner._inference
-    model = getattr(inner, "_model", None)
+    model, order = getattr(inner, "_model", None), tuple(getattr(inner, "_working_order", ()))
+    blocks = {} if model is None or not order else dict(zip(order, model.parameters.block_numbers, strict=True))
     if not hasattr(model, "products"):
         model = None  # an integral is not made of cross-products
     random = dict(getattr(inner, "random_names_", {}))
@@ -213,14 +224,15 @@ def _read(inner: Any, loglik: float, n_fixed: int) -> LikelihoodFit:
         data=fitted.data,
         binary=is_classifier(inner),
         named=hasattr(inner, "feature_names_in_"),
+        features=inner._parameter_names()[int(inner.fit_intercept) :],
         random=random,
-        diagonal=getattr(inner, "covariance", "full") == "diagonal" or max(map(len, random.values()), default=1) == 1,
+        blocks={name: blocks[name] for name in random},
         singular=bool(getattr(inner, "singular_", False)),
         converged=bool(inner.converged_),
         clustered=fitted.n_clusters is not None,
         approximation=getattr(inner, "_approximation", None) if random else None,
         model=model,
-        order=tuple(getattr(inner, "_working_order", ())),
+        order=order,
     )
 
 
@@ -241,14 +253,19 @@ def check_same_data(fits: list[LikelihoodFit]) -> None:
                 f"mean {first.data.outcome[0]:.6g} and {other.data.outcome[0]:.6g}, standard deviation "
                 f"{first.data.outcome[1]:.6g} and {other.data.outcome[1]:.6g}. Fit all models to the same rows, "
                 "outcomes and weights."
+                f"{read_more('model_comparison')}"
             )
         if abs(first.log_weights - other.log_weights) > 1e-9 * first.n_obs:
-            raise ValueError("sample_weight means different things in the fits: give all of them the same weight_type.")
+            raise ValueError(
+                "sample_weight means different things in the fits: give all of them the same weight_type."
+                f"{read_more('weight_type')}"
+            )
     settings = {fit.approximation for fit in fits if fit.approximation is not None}
     if len(settings) > 1:
         raise ValueError(
             f"The likelihoods are approximated by different numbers of quadrature nodes, {sorted(map(str, settings))} "
             "('integral' stands for as many as it takes): give all fits the same n_quadrature."
+            f"{read_more('quadrature_comparison')}"
         )
 
 
@@ -282,9 +299,9 @@ def refitted_by_ml(fit: LikelihoodFit) -> LikelihoodFit:
     from skdep.mixed.fit import canonical, fit_products, loglik_of
 
     model = fit.model
-    _, optimum, _ = fit_products(
+    _, optimum = fit_products(
         model.products,
-        diagonal=model.parameters.diagonal,
+        model.parameters,
         reml=False,
         max_iter=200,
         tol=model.optimization.tol or 1e-10,

@@ -138,7 +138,7 @@ def named_columns(steps: Any, X: Any) -> Any:
 class _SaidBefore(FitNotes):
     """Takes warnings that the user has had when the model was fitted."""
 
-    def warn(self, message: str, category: type[Warning]) -> None:
+    def warn(self, message: str, category: type[Warning], *, topic: str | None = None) -> None:
         """Keep the message."""
         self.append(message)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep._fingerprint import same_column
 from skdep.inference._likelihood import LikelihoodFit
 
@@ -28,12 +29,15 @@ class NewEffects:
         Positions, in the larger model, of the effects of the smaller one, in the latter's order.
     new : tuple of int
         Positions of the others.
+    new_blocks : tuple of tuple of int
+        The same by block: of new effects of different blocks the larger model has no covariances.
     """
 
     factor: str
     old_factor: str | None
     old: tuple[int, ...]
     new: tuple[int, ...]
+    new_blocks: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -73,20 +77,13 @@ def extension(small: LikelihoodFit, large: LikelihoodFit) -> Extension:
         If the smaller model is not nested in the larger one.
     """
     if not small.data.same_offset(large.data):
-        raise ValueError("The fits have different offsets: they are not nested. Give both the same offset.")
+        raise ValueError(
+            "The fits have different offsets: they are not nested. Give both the same offset."
+            f"{read_more('likelihood_tests')}"
+        )
     names, exact = _match_features(small, large)
     effects = _match_effects(small, large, names)
-    n_correlations = 0
-    for part in effects:
-        k, r = len(part.old), len(part.new)
-        if large.diagonal:
-            if k > 1 and not small.diagonal:
-                raise ValueError(
-                    f"The random effects of {part.factor!r} are correlated in the reduced model, but not in the full "
-                    "one: they are not nested."
-                )
-            continue
-        n_correlations += k * r + (k * (k - 1) // 2 if small.diagonal else 0)
+    n_correlations = sum(_free_covariances(part, small, large) for part in effects)
     shared = {names[name] for name in small.names}
     return Extension(
         n_fixed=large.n_fixed - small.n_fixed,
@@ -98,12 +95,30 @@ def extension(small: LikelihoodFit, large: LikelihoodFit) -> Extension:
     )
 
 
+def _free_covariances(part: NewEffects, small: LikelihoodFit, large: LikelihoodFit) -> int:
+    """Count the covariances that the larger model adds, those among new effects left out."""
+    numbers = large.blocks[part.factor]
+    before = () if part.old_factor is None else small.blocks[part.old_factor]
+    count = sum(numbers[a] == numbers[c] for a in part.old for c in part.new)
+    for k, a in enumerate(part.old):
+        for j, c in enumerate(part.old[:k]):
+            is_free, was_free = numbers[a] == numbers[c], before[k] == before[j]
+            if was_free and not is_free:
+                pair = sorted(large.random[part.factor][at] for at in (a, c))
+                raise ValueError(
+                    f"The random effects of {pair[0]!r} and {pair[1]!r} by {part.factor!r} are correlated in the "
+                    f"reduced model, but not in the full one: they are not nested.{read_more('likelihood_tests')}"
+                )
+            count += is_free and not was_free
+    return count
+
+
 def same_fixed_effects(first: LikelihoodFit, second: LikelihoodFit) -> bool:
     """Say whether two fits of the same rows have the same columns of fixed effects, in any order."""
     if ("Intercept" in first.names) != ("Intercept" in second.names) or len(first.names) != len(second.names):
         return False
-    left = list(second.data.features)
-    for column in first.data.features:
+    left = list(_feature_moments(second, fixed=True).values())
+    for column in _feature_moments(first, fixed=True).values():
         found = [k for k, other in enumerate(left) if same_column(column, other)]
         if not found:
             return False
@@ -112,29 +127,42 @@ def same_fixed_effects(first: LikelihoodFit, second: LikelihoodFit) -> bool:
 
 
 def _match_features(small: LikelihoodFit, large: LikelihoodFit) -> tuple[dict[str, str], bool]:
-    """Return the name in the larger model of every coefficient of the smaller, and whether units are the same."""
+    """Return the name in the larger model of everything in the smaller, and whether units of coefficients are the same.
+
+    What has a coefficient in the smaller model has one in the larger.
+    """
     names, exact = {"Intercept": "Intercept"}, True
     has_intercept = "Intercept" in large.names
     if "Intercept" in small.names and not has_intercept:
-        raise ValueError("The reduced model has an intercept, the full one has none: they are not nested.")
-    columns = _feature_moments(large)
+        raise ValueError(
+            "The reduced model has an intercept, the full one has none: they are not nested."
+            f"{read_more('likelihood_tests')}"
+        )
+    everything, own = _feature_moments(large), _feature_moments(large, fixed=True)
     for name, moments in _feature_moments(small).items():
+        is_fixed = name in small.names
+        columns = own if is_fixed else everything
         if name in columns and same_column(moments, columns[name]):
             names[name] = name
         elif small.named and large.named and name not in columns:
-            raise ValueError(f"Feature {name!r} of the reduced model is not in the full one: they are not nested.")
+            has = "has no fixed effect in" if name in everything else "of the reduced model is not in"
+            raise ValueError(
+                f"Feature {name!r} {has} the full one: they are not nested.{read_more('likelihood_tests')}"
+            )
         elif small.named and large.named:
             if not (has_intercept and same_column(moments, columns[name], affine=True)):
                 raise ValueError(
                     f"Feature {name!r} has other values in the full model than in the reduced one: they are not "
                     "nested, or rows are in another order than outcomes."
+                    f"{read_more('likelihood_tests')}"
                 )
-            names[name], exact = name, False
+            names[name], exact = name, exact and not is_fixed
         else:
             found = [other for other in columns if same_column(moments, columns[other])]
             if not found:
                 raise ValueError(
                     f"No feature of the full model has the values of {name!r} of the reduced one: they are not nested."
+                    f"{read_more('likelihood_tests')}"
                 )
             names[name] = found[0]
     _check_slopes(small, large, names)
@@ -149,12 +177,14 @@ def _check_slopes(small: LikelihoodFit, large: LikelihoodFit, names: dict[str, s
             raise ValueError(
                 f"Feature {name!r} has a random slope, but another origin or unit in the full model than in the "
                 "reduced one: fit both to the same columns."
+                f"{read_more('likelihood_tests')}"
             )
 
 
-def _feature_moments(fit: LikelihoodFit) -> dict[str, np.ndarray]:
-    features = fit.names[fit.names[:1] == ("Intercept",) :]
-    return dict(zip(features, fit.data.features, strict=True))
+def _feature_moments(fit: LikelihoodFit, *, fixed: bool = False) -> dict[str, np.ndarray]:
+    """Return the moments of all features, or of those with a coefficient."""
+    moments = dict(zip(fit.features, fit.data.features, strict=True))
+    return {name: part for name, part in moments.items() if name in fit.names} if fixed else moments
 
 
 def _match_effects(small: LikelihoodFit, large: LikelihoodFit, names: dict[str, str]) -> list[NewEffects]:
@@ -168,15 +198,20 @@ def _match_effects(small: LikelihoodFit, large: LikelihoodFit, names: dict[str, 
         if missing:
             raise ValueError(
                 f"The random effect of {missing[0]!r} by {old_factor!r} is not in the full model: they are not nested."
+                f"{read_more('likelihood_tests')}"
             )
         old = tuple(effects.index(name) for name in old_effects)
-        parts.append(NewEffects(factor, old_factor, old, tuple(k for k in range(len(effects)) if k not in old)))
+        new = tuple(k for k in range(len(effects)) if k not in old)
+        numbers = large.blocks[factor]
+        by_block = tuple(tuple(k for k in new if numbers[k] == number) for number in dict.fromkeys(numbers))
+        parts.append(NewEffects(factor, old_factor, old, new, tuple(filter(None, by_block))))
         if old_factor is not None:
             del left[old_factor]
     if left:
         raise ValueError(
             f"Grouping factor {next(iter(left))!r} of the reduced model is not in the full one, or has other levels "
             "there: they are not nested."
+            f"{read_more('likelihood_tests')}"
         )
     return parts
 

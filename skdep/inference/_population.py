@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from skdep._normal_mean import logistic_normal_moments
+from skdep.inference._access import features_with_coefficient
 from skdep.links import Identity, Link, Logit, get_link
 from skdep.mixed.terms import INTERCEPT
 
@@ -109,14 +110,16 @@ class PopulationMean:
     def __init__(self, inner: Any):
         self.link, self.random = _link_of(inner), random_part(inner)
         self.split = int(inner.fit_intercept)
-        self.coefficients = np.asarray(inner._inference.estimate)
+        self._slopes = np.ravel(inner.coef_)
+        self._constant = float(np.ravel(inner.intercept_)[0])
+        self._fixed = features_with_coefficient(inner)
         if self.random.columns and not isinstance(self.link, Logit):
             raise TypeError(f"Population means of random effects with link {self.link.name!r} are not available.")
 
     def linear_predictor(self, rows: np.ndarray, offset: np.ndarray) -> np.ndarray:
         """Return x'b + o (n_rows,)."""
-        eta = rows @ self.coefficients[self.split :] + offset
-        return eta + self.coefficients[0] if self.split else eta
+        eta = rows @ self._slopes + offset
+        return eta + self._constant if self.split else eta
 
     def moments(self, rows: np.ndarray, offset: np.ndarray, order: int) -> Sequence[np.ndarray]:
         """Return means and their derivatives by the linear predictor up to that order, each (n_rows,)."""
@@ -165,7 +168,7 @@ class PopulationMean:
             Moments of the rows, of order `slope_order`.
         """
         first, second = moments[1], moments[2]
-        steps = direction @ self.coefficients[self.split :]
+        steps = direction @ self._slopes
         effect, by_eta = first * steps, second * steps
         if self.random.columns:
             spreads = self.random.slope(rows, direction)
@@ -173,7 +176,8 @@ class PopulationMean:
             by_eta = by_eta + 0.5 * moments[3] * spreads
         gradient = self._by_coefficients(rows, weights * by_eta)
         moving = weights * first
-        gradient[self.split :] += direction[0] * moving.sum() if len(direction) == 1 else moving @ direction
+        moved = direction[0] * moving.sum() if len(direction) == 1 else moving @ direction
+        gradient[self.split :] += moved[self._fixed]
         if self.random.columns:
             by_variance = 0.5 * moments[3] * steps + 0.25 * moments[4] * spreads
             by_sigma = self.random.gradient(rows, weights * by_variance)
@@ -187,8 +191,8 @@ class PopulationMean:
         return 4 if self.random.columns else 2
 
     def _by_coefficients(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the weighted sum of the rows of ``[1, X]``, without the constant where there is no intercept."""
-        sums = weights @ rows
+        """Return the weighted sum of the rows of ``[1, X]``, without columns that have no coefficient."""
+        sums = (weights @ rows)[self._fixed]
         return np.concatenate([[weights.sum()], sums]) if self.split else sums
 
 

@@ -109,7 +109,7 @@ def fixed_variance(inner: Any) -> float:
     """Return the variance over rows of the fixed part of the linear predictor, offset left out; denominator n - 1."""
     fitted = inner._inference
     if is_classifier(inner):
-        slopes = fitted.estimate[int(inner.fit_intercept) :]
+        slopes = np.ravel(inner.coef_)
         variance = float(slopes @ inner._model.feature_covariance @ slopes)
     else:
         variance = _linear_fixed_variance(inner)
@@ -130,5 +130,5 @@ def _linear_fixed_variance(inner: Any) -> float:
         raise ValueError("The variance of the fixed part is not known of a fit without intercept to sampling weights.")
     else:
         weight = fitted.data.total
-        mean = float(fitted.data.features[:, 0] @ fitted.estimate)
+        mean = float(fitted.data.features[:, 0] @ inner.coef_)
     return float(slopes @ gram @ slopes) / weight - mean**2

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from skdep._html import frame_html, result_html
+
 __all__ = ["Table", "critical_value", "two_sided_p_value"]
 
 
@@ -18,6 +20,9 @@ class Table(pd.DataFrame):
 
     def __repr__(self) -> str:
         return self.to_string(float_format=lambda value: f"{value:.5g}")
+
+    def _repr_html_(self) -> str:
+        return result_html(frame_html(self, na_rep="NaN"))
 
     @property
     def _constructor(self):

@@ -26,6 +26,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skdep._linalg import scaled_inverse
+from skdep._progress import Progress
 
 __all__ = ["PermutationData", "permutation_test"]
 
@@ -110,10 +111,14 @@ def permutation_test(data: PermutationData, n_permutations: int, random_state: A
     if not np.isfinite(observed):
         return np.nan, np.nan
     rng, n_larger = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1)), 0
-    for dealt in statistics.dealt(n_permutations, rng):
-        # a permutation whose variance is singular says nothing against the hypothesis, nor for it: it counts as a tie
-        found = np.nan_to_num(statistics.of(dealt), nan=np.inf)
-        n_larger += int(np.sum(found >= observed * (1.0 - _TIE)))
+    done = 0
+    with Progress("Permutations", n_permutations) as progress:
+        for dealt in statistics.dealt(n_permutations, rng):
+            # a permutation whose variance is singular says nothing against the hypothesis, nor for it: it is a tie
+            found = np.nan_to_num(statistics.of(dealt), nan=np.inf)
+            n_larger += int(np.sum(found >= observed * (1.0 - _TIE)))
+            done += len(dealt)
+            progress.update(done)
     return float(observed), (1.0 + n_larger) / (1.0 + n_permutations)
 
 

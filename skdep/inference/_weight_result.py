@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import pandas as pd
 
+from skdep._html import frame_html, result_html
 from skdep.inference._table import Table
 from skdep.survey.design import DesignSummary
 
@@ -132,13 +132,9 @@ class WeightDiagnostics:
 
     def _repr_html_(self) -> str:
         answer = "needed" if self.weights_needed else "not shown to be needed"
-        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
-        tables = [table.to_html(float_format=_five_digits) for table in (self.table, self.tests)]
-        return (
-            f"<p><b>Sampling weights: {answer}</b></p><p>{escape(self.verdict)}</p>"
-            f"<p>Design: {escape(self.design.describe())}</p>"
-            f"{''.join(tables)}<ul>{notes}</ul>"
-        )
+        tables = [frame_html(table) for table in (self.table, self.tests)]
+        lead = f"{self.verdict}\nDesign: {self.design.describe()}"
+        return result_html(*tables, title=f"Sampling weights: {answer}", lead=lead, notes=self.notes, label="")
 
 
 def _five_digits(value: Any) -> str:

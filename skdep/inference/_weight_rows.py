@@ -15,6 +15,7 @@ from skdep._basis import Basis, full_rank_basis
 from skdep._validation import check_rows, check_weights, without_columns_as_array
 from skdep.base import DependentDataEstimator, level_of_caller
 from skdep.clusters import encode_factors
+from skdep.formula.raw_rows import features_of
 from skdep.mixed.base import MixedEstimator
 from skdep.mixed.robust import is_nested_in, outermost_terms
 from skdep.mixed.terms import RandomTerm
@@ -153,6 +154,7 @@ def prepare_model(est: Any, X: Any, y: Any) -> Model:
             f"{type(est).__name__} is no estimator of skdep, nor a pipeline or fitted search around one: there is no "
             "model to fit with and without weights."
         )
+    X = features_of(est, X)
     template, notes = clone(est), []
     parameters = template.get_params(deep=False)
     kind = parameters.get("weight_type")
@@ -207,6 +209,11 @@ def weighted_rows(
     """
     check_consistent_length(model.X, y)
     n_rows = len(y)
+    if getattr(model.template, "random_only", None) is not None:
+        raise ValueError(
+            "Tests of weights are about coefficients, which features in random_only have not: give every feature of "
+            "the model a fixed effect."
+        )
     row_weight = check_weights(sample_weight, n_rows)
     cluster_weight = check_weights(group_weight, n_rows, name="group_weight")
     if row_weight is None and cluster_weight is None:

@@ -28,7 +28,7 @@ from skdep.glmm.maximise import MOST_DIMENSIONS, Settings, make_criterion
 from skdep.glmm.rows import GlmmRows, RowTerm
 from skdep.inference._weight_rows import WeightedRows
 from skdep.inference._weight_systems import ScoreSystem, coefficients, outcome
-from skdep.mixed.correlation import lower_factor_of
+from skdep.mixed.parameters import CovarianceParameters
 from skdep.mixed.robust import outermost_terms
 from skdep.mixed.terms import INTERCEPT, RandomTerm
 from skdep.mixed.weights import RowWeights, resolve_weights
@@ -113,8 +113,7 @@ def mixed_system(
 
 def _terms(fit: Any, rows: WeightedRows) -> list[RandomTerm]:
     """Return the random effects of a fit, the term with most effects first."""
-    groups = rows.metadata.get("groups")
-    terms = [] if groups is None else fit._terms(groups, rows.n_rows)
+    terms = fit._terms(rows.metadata.get("groups"), rows.n_rows)
     return sorted(terms, key=lambda term: -term.n_levels * term.q)
 
 
@@ -142,7 +141,8 @@ def _linear(
 ) -> ScoreSystem:
     """Return the equations of a linear mixed model, the covariance of its effects given."""
     scale = fit.sigma2_ if fit.sigma2_ > 0 else 1.0
-    factors = [_lower_root(fit.random_covariance_[term.name] / scale) for term in terms]
+    layout = CovarianceParameters.of(terms)
+    factors = [_lower_root(fit.random_covariance_[term.name] / scale, layout, k) for k, term in enumerate(terms)]
     precision = WorkingPrecision(terms, X, factors, _ones(weights.rows, rows.n_rows))
     error = outcome(fit, rows.y) - rows.columns @ coefficients(fit, rows)
     if rows.offset is not None:
@@ -194,12 +194,12 @@ def _positive(matrix: np.ndarray) -> np.ndarray:
     return matrix + 1e-10 * np.diag(np.maximum(np.diag(matrix), 1e-300))
 
 
-def _lower_root(covariance: np.ndarray) -> np.ndarray:
-    """Return lower triangular T, T T' the covariance, which may be singular."""
+def _lower_root(covariance: np.ndarray, layout: CovarianceParameters, term: int) -> np.ndarray:
+    """Return the factor T of a term, T T' the covariance, which may be singular."""
     scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     unit = np.where(scale > 0, scale, 1.0)
     values, vectors = np.linalg.eigh(covariance / np.outer(unit, unit))
-    T = lower_factor_of(unit[:, None] * vectors * np.sqrt(np.maximum(values, 0.0)))
+    T = layout.lower_factor(term, unit[:, None] * vectors * np.sqrt(np.maximum(values, 0.0)))
     return np.where(np.abs(T) < _BOUNDARY * max(np.abs(T).max(initial=0.0), 1e-300), 0.0, T)
 
 
@@ -223,8 +223,9 @@ class _Logistic:
     def __init__(self, fit: Any, rows: WeightedRows, X: np.ndarray, terms: Sequence[RandomTerm], weights: RowWeights):
         self.fit, self.rows, self.X, self.terms, self.weights = fit, rows, X, terms, weights
         self.order = np.argsort(terms[0].codes, kind="stable")
-        self.factors = [_lower_root(fit.random_covariance_[term.name]) for term in terms]
-        settings = Settings(self._n_nodes(), fit.covariance == "diagonal", np.zeros((0, 0)), 0.0, 0, 0.0)
+        layout = CovarianceParameters.of(terms)
+        self.factors = [_lower_root(fit.random_covariance_[term.name], layout, k) for k, term in enumerate(terms)]
+        settings = Settings(self._n_nodes(), layout.structure, np.zeros((0, 0)), 0.0, 0, 0.0)
         self.criterion: Any = make_criterion(self._sorted_rows(), settings, settings.n_quadrature or 1)
         self.state = self.criterion.value(coefficients(fit, rows), self.factors)
 

@@ -16,12 +16,14 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing, check_random_state
 
+from skdep._html import frame_html, result_html
+from skdep._progress import Progress
 from skdep._validation import check_weights
 from skdep.base import level_of_caller
 from skdep.exceptions import CollinearityWarning, FewClustersWarning
+from skdep.formula.raw_rows import offset_of
 from skdep.inference._bootstrap_plans import bootstrap_plan
 from skdep.inference._features import last_step
-from skdep.inference._progress import Progress
 from skdep.inference._table import Table
 from skdep.inference.profile import is_linear, mixed_model
 
@@ -61,13 +63,16 @@ class BootstrapResult:
         return self.table.to_frame()
 
     def __str__(self) -> str:
-        head = f"Parametric bootstrap: {len(self.replicates)} replicates, {self.n_failed} failed, "
-        return f"{head}{self.n_singular} singular; level {self.level:g}\n{self.table!r}"
+        return f"{self._heading()}\n{self.table!r}"
 
     __repr__ = __str__
 
+    def _heading(self) -> str:
+        head = f"Parametric bootstrap: {len(self.replicates)} replicates, {self.n_failed} failed, "
+        return f"{head}{self.n_singular} singular; level {self.level:g}"
+
     def _repr_html_(self) -> str:
-        return self.table.to_html(float_format=lambda value: f"{value:.5g}")
+        return result_html(frame_html(self.table), lead=self._heading())
 
 
 def bootstrap(
@@ -169,6 +174,7 @@ def bootstrap(
     """
     _check_arguments(n_boot, kind, level)
     model = mixed_model(est)
+    offset = offset_of(est, X, offset)
     X = last_step(est, X)[1]
     _check_model(model)
     weights = check_weights(sample_weight, len(y))
@@ -188,7 +194,8 @@ def bootstrap(
         names, estimate = _named(statistic(model))
         again = partial(_fit_again, plan.twin, statistic, X, groups, weights, offset)
         work = (delayed(again)(plan.outcomes(plan.simulator.to_user(batch[0]))) for batch in batches)
-    values, failed, singular = _collect(work, n_jobs, Progress("Bootstrap", n_boot, progress))
+    with Progress("Bootstrap", n_boot, progress) as report:
+        values, failed, singular = _collect(work, n_jobs, report)
     if failed.any():
         warnings.warn(
             f"{int(failed.sum())} of {n_boot} replicates could not be fitted, and are left out.",

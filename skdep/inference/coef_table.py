@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep._fitted import FittedInference
 from skdep.inference._access import fitted_inference, is_posterior, unwrap
 from skdep.inference._table import Table, critical_value, two_sided_p_value
@@ -121,7 +122,8 @@ def coef_table(est: Any, *, level: float = 0.95, cov_type: str | None = None, df
     elif not freedom > 0:
         warnings.warn(
             f"There are {freedom:g} degrees of freedom left: p-values and intervals are NaN. There are too few "
-            "clusters for so many coefficients; df='normal' gives large-sample values at your own risk.",
+            "clusters for so many coefficients; df='normal' gives large-sample values at your own risk."
+            f"{read_more('few_clusters')}",
             UserWarning,
             stacklevel=2,
         )

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skdep._docs import read_more
+from skdep._html import frame_html, result_html
 from skdep.inference._access import unwrap
 from skdep.inference._likelihood import (
     LikelihoodFit,
@@ -55,8 +57,7 @@ class Comparison:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<p>Note: {note}</p>" for note in self.notes)
-        return self.table.to_html(float_format=lambda value: f"{value:.2f}") + notes
+        return result_html(frame_html(self.table, floats=".2f"), notes=self.notes)
 
 
 def compare(*ests: Any, names: Sequence[str] | None = None) -> Comparison:
@@ -131,18 +132,24 @@ def compare(*ests: Any, names: Sequence[str] | None = None) -> Comparison:
     if all(is_gee):
         return _compare_quasi_likelihoods(inner, list(names))
     if any(is_gee):
-        raise ValueError("A GEE has a quasi-likelihood, which does not compare with a likelihood.")
+        raise ValueError(
+            f"A GEE has a quasi-likelihood, which does not compare with a likelihood.{read_more('model_comparison')}"
+        )
     return _compare_likelihoods([likelihood_fit(est) for est in inner], list(names))
 
 
 def _compare_likelihoods(fits: list[LikelihoodFit], names: list[str]) -> Comparison:
     check_same_data(fits)
     if len({fit.reml for fit in fits}) > 1:
-        raise ValueError("Some fits are by REML, some by ML: they maximise different things. Fit all with method='ml'.")
+        raise ValueError(
+            "Some fits are by REML, some by ML: they maximise different things. Fit all with method='ml'."
+            f"{read_more('model_comparison')}"
+        )
     if fits[0].reml and not all(same_fixed_effects(fits[0], fit) for fit in fits[1:]):
         raise ValueError(
             "REML likelihoods of models with different fixed effects (or of the same in other units) do not compare: "
             "they are likelihoods of different contrasts of the outcomes. Fit with method='ml'."
+            f"{read_more('model_comparison')}"
         )
     loglik = np.array([fit.loglik for fit in fits])
     n_params = np.array([fit.n_params for fit in fits])
@@ -190,6 +197,7 @@ def _compare_quasi_likelihoods(gees: list[Any], names: list[str]) -> Comparison:
             raise ValueError(
                 f"The fits are of different data ({ours.n_obs:g} and {theirs.n_obs:g} observations). Fit all models to "
                 "the same rows, outcomes and weights."
+                f"{read_more('model_comparison')}"
             )
     found = [qic(est) for est in gees]
     table = pd.DataFrame(

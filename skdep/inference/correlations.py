@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skdep._html import frame_html, result_html
+from skdep._progress import tracked
 from skdep.gee.base import BaseGEE
 from skdep.gee.given_rows import GEEMetadata
 from skdep.inference._correlation_criteria import CRITERIA, criteria_of_fit
@@ -113,8 +115,8 @@ class CorrelationComparison:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        remarks = "".join(f"<p>{remark}</p>" for remark in ["* best by this criterion", *self._remarks()])
-        return self._marked().to_html() + remarks
+        remarks = ["* best by this criterion", *self._remarks()]
+        return result_html(frame_html(self._marked()), notes=remarks, label="")
 
 
 def _text(value: Any) -> str:
@@ -270,7 +272,7 @@ def _fitted(
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Fit what can be fitted; return fits and what they warned of, and add the rest to `skipped`."""
     fits, notes = {}, {}
-    for name, structure in candidates.items():
+    for name, structure in tracked(candidates.items(), "Working correlations"):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:

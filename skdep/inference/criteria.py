@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from skdep._html import frame_html, result_html
 from skdep.inference._access import unwrap
 
 __all__ = ["QICResult", "qic"]
@@ -59,7 +60,7 @@ class QICResult:
         )
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html()
+        return result_html(frame_html(self.to_frame()))
 
 
 def qic(est: Any) -> QICResult:

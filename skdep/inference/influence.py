@@ -24,8 +24,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skdep._html import frame_html, result_html
 from skdep._threads import threads_over_blocks
 from skdep.clusters import Clusters
+from skdep.formula.raw_rows import offset_of
 from skdep.gee.equations import Equations, Evaluation, scaled_columns
 from skdep.gee.given_rows import GEEMetadata
 from skdep.gee.working_correlation import Block
@@ -113,7 +115,7 @@ class Influence:
         )
 
     def _repr_html_(self) -> str:
-        return f"<p>{self._heading()}</p>" + self.most_influential().to_html(float_format=lambda value: f"{value:.4f}")
+        return result_html(frame_html(self.most_influential(), floats=".4f"), lead=self._heading())
 
 
 def influence(
@@ -191,6 +193,7 @@ def influence(
     >>> found.most_influential(3)["cooks_distance"].round(2).to_dict()
     {49: 2.17, 25: 0.14, 18: 0.12}
     """
+    offset = offset_of(est, X, offset)
     model, X = last_step(est, X)
     check_marginal(model, "influence")
     metadata = GEEMetadata(groups, sample_weight, offset, time, strata, fpc)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skdep._docs import read_more
+from skdep._html import frame_html, result_html
 from skdep.inference._access import unwrap
 from skdep.inference._boundary import boundary_mixture
 from skdep.inference._chi_bar import mixture_tail
@@ -80,7 +82,7 @@ class LRTResult:
         return "\n".join([f"{head}, p = {self.p_value:.4g}", *(f"Note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html() + "".join(f"<p>Note: {note}</p>" for note in self.notes)
+        return result_html(frame_html(self.to_frame()), notes=self.notes)
 
 
 def lrt(
@@ -262,6 +264,7 @@ def _same_criterion(
     if not refit:
         raise ValueError(
             f"{problem} Pass refit=True to refit by maximum likelihood (no data are needed), or fit with method='ml'."
+            f"{read_more('likelihood_tests')}"
         )
     return refitted_by_ml(small), refitted_by_ml(large)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skdep._validation import check_weights
-from skdep.inference._access import is_posterior
+from skdep.inference._access import features_with_coefficient, is_posterior
 from skdep.inference._delta_method import delta_method, not_estimable
 from skdep.inference._features import ChangingFeatures
 from skdep.inference._population import PopulationMean
@@ -227,7 +227,9 @@ class _Effects:
         inner = self.changing.inner
         p = len(inner._inference.estimate)
         gradients = np.reshape(self.gradients, (len(self.names), p + self.mean.random.n_parameters))
-        undetermined = not_estimable(inner._inference, gradients[:, :p], self.changing.rows)
+        undetermined = not_estimable(
+            inner._inference, gradients[:, :p], self.changing.rows[:, features_with_coefficient(inner)]
+        )
         columns = delta_method(
             inner,
             np.array(self.estimates),

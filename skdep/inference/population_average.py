@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from skdep._basis import Basis, full_rank_basis
+from skdep._html import frame_html, result_html
 from skdep._linalg import scaled_solve
 from skdep._normal_mean import logistic_normal_mean, logistic_normal_moments
 from skdep._validation import check_weights
-from skdep.inference._access import is_posterior, unwrap
+from skdep.inference._access import features_with_coefficient, is_posterior, unwrap
 from skdep.inference._delta_method import delta_method
 from skdep.inference._features import ChangingFeatures
 from skdep.inference._population import PopulationMean, RandomPart, random_part
@@ -46,14 +47,17 @@ class PopulationAverage:
         return self.table.to_frame()
 
     def __str__(self) -> str:
-        if np.isnan(self.largest_gap):
-            return repr(self.table)
-        return f"{self.table!r}\nProbabilities differ from those of the mixed model by at most {self.largest_gap:.2g}."
+        return "\n".join(part for part in (repr(self.table), self._remark()) if part)
 
     __repr__ = __str__
 
+    def _remark(self) -> str:
+        if np.isnan(self.largest_gap):
+            return ""
+        return f"Probabilities differ from those of the mixed model by at most {self.largest_gap:.2g}."
+
     def _repr_html_(self) -> str:
-        return self.table.to_html(float_format=lambda value: f"{value:.5g}")
+        return result_html(frame_html(self.table), lead=self._remark())
 
 
 def population_average(
@@ -217,7 +221,8 @@ def _projected(changing: ChangingFeatures, sample_weight: Any) -> _Projection:
     rows, weights, offset = rows[kept], weights[kept], changing.offset[kept]
     mean = PopulationMean(inner)
     random, split = mean.random, mean.split
-    basis = full_rank_basis(rows, fit_intercept=bool(split))
+    own = rows[:, features_with_coefficient(inner)]
+    basis = full_rank_basis(own, fit_intercept=bool(split))
     _check_determined(inner._inference, basis)
     eta, variance = mean.linear_predictor(rows, offset), random.variance(rows)
     log_odds, by_eta, by_variance = _population_log_odds(eta, variance)
@@ -226,7 +231,7 @@ def _projected(changing: ChangingFeatures, sample_weight: Any) -> _Projection:
     weighted = design.T * weights
     solve = basis.back @ scaled_solve(weighted @ design, weighted)
     estimate = solve @ (log_odds - offset)
-    user_rows = np.column_stack([np.ones(len(rows)), rows]) if split else rows
+    user_rows = np.column_stack([np.ones(len(rows)), own]) if split else own
     by_coefficients = (solve * by_eta) @ user_rows
     by_sigma = [random.gradient(rows, row * by_variance) for row in solve]
     fitted_odds = user_rows @ estimate + offset

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from skdep._docs import read_more
+from skdep._html import frame_html, result_html
+from skdep._progress import Progress
 from skdep.base import level_of_caller
+from skdep.formula.raw_rows import offset_of
 from skdep.inference._access import unwrap
 from skdep.inference._features import last_step
-from skdep.inference._progress import Progress
 from skdep.inference._table import Table, critical_value
 
 __all__ = ["ProfileCurve", "ProfileIntervals", "profile_interval"]
@@ -33,6 +36,20 @@ class ProfileCurve:
 
     value: np.ndarray
     zeta: np.ndarray
+
+    def to_frame(self) -> Any:
+        """Return a DataFrame of a row a point, columns ``value`` and ``zeta``."""
+        import pandas as pd
+
+        return pd.DataFrame({"value": self.value, "zeta": self.zeta})
+
+    def __str__(self) -> str:
+        return f"Profile of {len(self.value)} points, from {self.value.min():.5g} to {self.value.max():.5g}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return result_html(frame_html(self.to_frame(), max_rows=20), lead=str(self))
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,7 @@ class ProfileIntervals:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return self.table.to_html(float_format=lambda value: f"{value:.5g}")
+        return result_html(frame_html(self.table), lead=f"Profile-likelihood intervals, level {self.level:g}")
 
 
 def profile_interval(
@@ -180,22 +197,24 @@ def profile_interval(
     if not flat and is_linear(mixed_model(est)):
         profiler = _linear_profiler(model, parameters)
     else:
-        X = None if X is None else last_step(est, X)[1]
+        if X is not None:
+            offset = offset_of(est, X, offset)
+            X = last_step(est, X)[1]
         profiler = (_flat_profiler if flat else _logit_profiler)(model, parameters, X, y, groups, sample_weight, offset)
     chosen, aliased = profiler.parameters, model._inference.aliased
-    report = Progress("Profiles", len(chosen), progress)
     rows, curves, problems = [], {}, [] if profiler.converged else ["the fit did not converge"]
-    for number, parameter in enumerate(chosen):
-        if parameter.kind == "coefficient" and aliased[parameter.first]:
-            rows.append((np.nan, np.nan, np.nan))
-            continue
-        found = profiler.profile(number, cut)
-        rows.append((found.estimate, found.low, found.high))
-        curves[parameter.name] = ProfileCurve(found.value, found.zeta)
-        problems += [f"{parameter.name}: {problem}" for problem in found.problems]
-        report.update(number + 1)
+    with Progress("Profiles", len(chosen), progress) as report:
+        for number, parameter in enumerate(chosen):
+            if parameter.kind == "coefficient" and aliased[parameter.first]:
+                rows.append((np.nan, np.nan, np.nan))
+                continue
+            found = profiler.profile(number, cut)
+            rows.append((found.estimate, found.low, found.high))
+            curves[parameter.name] = ProfileCurve(found.value, found.zeta)
+            problems += [f"{parameter.name}: {problem}" for problem in found.problems]
+            report.update(number + 1)
     if problems:
-        message = "Profiles are not to be trusted everywhere: " + "; ".join(problems) + "."
+        message = "Profiles are not to be trusted everywhere: " + "; ".join(problems) + "." + read_more("intervals")
         warnings.warn(message, ConvergenceWarning, stacklevel=level_of_caller())
     columns = ["estimate", "conf_low", "conf_high"]
     return ProfileIntervals(Table(rows, index=[part.name for part in chosen], columns=columns), curves, level)
@@ -236,9 +255,9 @@ def _linear_profiler(model: Any, parameters: str | Sequence[str] | None) -> Any:
         )
     if model.sigma2_ == 0.0:
         raise ValueError("The fit leaves no residual variance: its likelihood is infinite, and has no profile.")
-    names, diagonal = model._inference.names, model._model.parameters.diagonal
-    everything = natural_parameters(names, model.random_names_, model._working_order, diagonal=diagonal)
-    return Profiler(model._model, _choose(everything, parameters))
+    fit, names = model._model, model._inference.names
+    everything = natural_parameters(names, model.random_names_, model._working_order, fit.parameters)
+    return Profiler(fit, _choose(everything, parameters))
 
 
 def _logit_profiler(model: Any, parameters: str | Sequence[str] | None, X: Any, y: Any, *rest: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import xlogy
 
+from skdep._html import frame_html, result_html
 from skdep.inference._access import unwrap
 from skdep.inference._likelihood import pseudo_likelihood_fit
 
@@ -49,7 +50,7 @@ class PseudoR2:
         )
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html()
+        return result_html(frame_html(self.to_frame()))
 
 
 def pseudo_r2(est: Any) -> PseudoR2:

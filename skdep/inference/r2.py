@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from skdep._html import frame_html, result_html
 from skdep.inference._access import is_posterior
 from skdep.inference._shares import fixed_variance, random_effects_model, variance_shares
 
@@ -49,7 +50,7 @@ class R2Result:
         )
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html()
+        return result_html(frame_html(self.to_frame()))
 
 
 def r2(est: Any) -> R2Result:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from skdep._fitted import FittedInference
+from skdep._html import frame_html, result_html
 from skdep.inference._access import unwrap
 from skdep.inference._likelihood import LikelihoodFit, check_same_data, likelihood_ratio, pseudo_likelihood_fit
 from skdep.inference._nesting import Extension, extension
@@ -118,7 +119,7 @@ class RaoScottTest:
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html() + "".join(f"<p>Note: {note}</p>" for note in self.notes)
+        return result_html(frame_html(self.to_frame()), notes=self.notes)
 
 
 def rao_scott_lrt(

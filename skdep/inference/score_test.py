@@ -24,6 +24,7 @@ import numpy as np
 from scipy import linalg, stats
 
 from skdep._basis import full_rank_basis
+from skdep._html import frame_html, result_html
 from skdep._linalg import is_ill_conditioned
 from skdep._threads import threads_over_blocks
 from skdep.base import FitNotes
@@ -96,7 +97,7 @@ class ScoreTest:
         return f"Score test ({self.kind}): {self.statistic:.4f} on {self.distribution}, p = {self.p_value:.4g}"
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html()
+        return result_html(frame_html(self.to_frame()))
 
 
 def score_test(

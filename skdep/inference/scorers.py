@@ -13,6 +13,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from skdep._validation import check_weights, numeric_rows
 from skdep.families import Binomial, Family, Gaussian
+from skdep.formula.raw_rows import offset_of
 from skdep.inference._features import last_step
 from skdep.inference.criteria import qic
 
@@ -146,6 +147,7 @@ def mean_deviance(est: Any, X: Any, y: Any, sample_weight: Any = None, offset: A
     ValueError
         If outcomes are outside the range of the family, or labels that the fit does not know.
     """
+    offset = offset_of(est, X, offset)
     model, X = last_step(est, X)
     given = {} if offset is None else {"offset": offset}
     family: Family

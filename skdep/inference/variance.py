@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.base import is_classifier
 
+from skdep._html import frame_html, result_html
 from skdep.inference._access import is_posterior
 from skdep.inference._shares import nested_factors, random_effects_model, variance_shares
 
@@ -44,7 +45,7 @@ class VarianceComponents:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return self.table.to_html(na_rep="", float_format=lambda value: f"{value:.5g}")
+        return result_html(frame_html(self.table))
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class ICC:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return self.table.to_html(float_format=lambda value: f"{value:.5g}")
+        return result_html(frame_html(self.table))
 
 
 def variance_components(est: Any, *, baseline: Any = None) -> VarianceComponents:
@@ -186,7 +187,7 @@ def _components(inner: Any) -> pd.DataFrame:
         for a, effect in enumerate(effects):
             row = {"variance": variances[a], "sd": sd[a]}
             if not averaged:
-                row["share"] = shares.factors[factor] / shares.total
+                row["share"] = shares.factors[factor] / shares.total if shares.total > 0 else np.nan
             for c in range(a):
                 size = sd[a] * sd[c]
                 row[f"corr_{effects[c]}"] = covariance[a, c] / size if size > 0 else np.nan

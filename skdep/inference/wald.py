@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from skdep._fitted import FittedInference
+from skdep._html import frame_html, result_html
 from skdep.inference._access import fitted_inference
 from skdep.inference.coef_table import chosen_df
 from skdep.inference.rao_scott import RaoScottTest, working_wald
@@ -53,7 +54,7 @@ class WaldTest:
         return f"Wald test: {self.statistic:.4f} on {self.distribution}, p = {self.p_value:.4g}"
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html()
+        return result_html(frame_html(self.to_frame()))
 
 
 def wald_test(

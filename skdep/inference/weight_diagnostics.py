@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from skdep.formula.raw_rows import offset_of
 from skdep.inference._table import Table
 from skdep.inference._weight_comparison import Comparison, compare_fits, trimming_curve
 from skdep.inference._weight_hypotheses import CLASSICAL, DECIDING, DESIGN_BASED, NAMES, run_tests
@@ -192,6 +193,7 @@ def weight_diagnostics(
     """
     chosen = _chosen_tests(tests)
     _check_arguments(alpha, n_permutations)
+    offset = offset_of(est, X, offset)
     model = prepare_model(est, X, y)
     metadata = {"groups": groups, "offset": offset, "time": time}
     rows = weighted_rows(

@@ -73,6 +73,7 @@ def logit_covariances(data: LogisticData, fit: NewtonResult, rows: LogitRows) ->
         )
         # In the metric of the model's covariance the repair does not depend on the units of features.
         units = np.sqrt(np.diag(by_type["model"]))
+        units = np.where(units > 0.0, units, 1.0)  # a penalised feature that is constant has no variance
         mended, repaired = nearest_positive_semidefinite(clustered / np.outer(units, units))
         by_type["cluster"] = mended * np.outer(units, units)
     if rows.sampling:

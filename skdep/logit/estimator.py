@@ -12,6 +12,7 @@ from sklearn.base import ClassifierMixin
 from skdep._basis import Basis, centred_basis, collinearity_message, full_rank_basis
 from skdep._binary import BinaryPredictionMixin
 from skdep._compat import Interval, StrOptions, fit_context
+from skdep._docs import read_more
 from skdep._fitted import FittedInference
 from skdep._outcome import encode_binary
 from skdep._validation import check_rows, check_weights
@@ -217,6 +218,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
                 "fpc was given without sample_weight: all observations have the same weight, whatever their sampling "
                 "fraction.",
                 WeightWarning,
+                topic="survey_design",
             )
         fit, basis = self._maximise(rows.data)
         data = rows.data if basis is None else self._in_basis(rows.data, basis)
@@ -273,7 +275,9 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
     def _check_replication(self) -> None:
         """Raise if the fit cannot be repeated under replicate weights."""
         if self.weight_type != "sampling":
-            raise ValueError("replicate_weights are survey weights: set weight_type='sampling'.")
+            raise ValueError(
+                f"replicate_weights are survey weights: set weight_type='sampling'.{read_more('replicate_weights')}"
+            )
         if self.penalty == "firth":
             raise ValueError(
                 "replicate_weights are not available with penalty='firth': use penalty=None or 'l2', or strata= and "
@@ -289,11 +293,17 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         if self.cov_type == "auto":
             return "design" if rows.sampling else "cluster" if rows.clustered else "model"
         if self.cov_type == "cluster" and not rows.clustered:
-            raise ValueError("cov_type='cluster' needs the clusters: pass groups= to fit.")
+            raise ValueError(
+                f"cov_type='cluster' needs the clusters: pass groups= to fit.{read_more('standard_errors')}"
+            )
         if self.cov_type == "cr2" and not rows.clustered:
-            raise ValueError("cov_type='cr2' needs the clusters: pass groups= to fit.")
+            raise ValueError(
+                f"cov_type='cr2' needs the clusters: pass groups= to fit.{read_more('cluster_corrections')}"
+            )
         if self.cov_type == "design" and not rows.sampling:
-            raise ValueError("cov_type='design' is for survey weights: set weight_type='sampling'.")
+            raise ValueError(
+                f"cov_type='design' is for survey weights: set weight_type='sampling'.{read_more('survey_design')}"
+            )
         return self.cov_type
 
     def _maximise(self, data: LogisticData) -> tuple[NewtonResult, Basis | None]:
@@ -333,7 +343,10 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
     ) -> None:
         """Set the fitted attributes, in the coordinates of the features."""
         if cov_type not in covariances.by_type:
-            raise ValueError(f"cov_type={cov_type!r} cannot be had here: {covariances.unavailable[cov_type]}.")
+            raise ValueError(
+                f"cov_type={cov_type!r} cannot be had here: {covariances.unavailable[cov_type]}."
+                f"{read_more('cluster_corrections')}"
+            )
         params, by_type = fit.params, covariances.by_type
         names = self._parameter_names()
         aliased = np.zeros(len(names), dtype=bool)

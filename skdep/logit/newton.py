@@ -20,6 +20,7 @@ import numpy as np
 from scipy import linalg
 
 from skdep._linalg import is_ill_conditioned, scaled_inverse, scaled_solve
+from skdep._progress import iteration
 from skdep.logit.kernel import LogisticData, Summary
 
 __all__ = ["NewtonResult", "SingularInformationError", "maximise"]
@@ -141,6 +142,7 @@ def maximise(
         if better is None:
             break
         point = better
+        iteration()
     return _result(point, point.params, point.summary.loglik, decrement, n_iter, converged=False)
 
 

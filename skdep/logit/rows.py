@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep._fingerprint import DataFingerprint, fingerprint
 from skdep._validation import check_offset
 from skdep.clusters import describe_sizes, encode_factors
@@ -147,7 +148,10 @@ def logit_rows(
     design = None
     if metadata.strata is not None or metadata.fpc is not None:
         if not sampling:
-            raise ValueError("strata and fpc describe the design of a survey: set weight_type='sampling'.")
+            raise ValueError(
+                "strata and fpc describe the design of a survey: set weight_type='sampling'."
+                f"{read_more('survey_design')}"
+            )
         design = survey_design(
             n_rows,
             groups=metadata.groups,

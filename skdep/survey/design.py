@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.clusters import encode_factors
 
 __all__ = ["LONELY_PSU", "DesignSummary", "Stage", "SurveyDesign", "survey_design"]
@@ -95,6 +96,22 @@ class DesignSummary:
         finite = ", finite populations" if self.finite else ""
         lonely = f", {len(self.lonely)} of a single unit ({self.lonely_psu})" if self.lonely else ""
         return f"{self.n_psus} units{strata}{lonely}{stages}{finite}; {self.degf} degrees of freedom"
+
+    def to_frame(self) -> Any:
+        """Return a DataFrame of one row."""
+        import pandas as pd
+
+        columns = {name: getattr(self, name) for name in ("n_psus", "n_strata", "degf", "n_stages")}
+        columns |= {"stratified": self.stratified, "finite": self.finite, "n_lonely": len(self.lonely)}
+        return pd.DataFrame(columns, index=["Design"])
+
+    def __str__(self) -> str:
+        return f"Survey design: {self.describe()}"
+
+    def _repr_html_(self) -> str:
+        from skdep._html import frame_html, result_html
+
+        return result_html(frame_html(self.to_frame()), lead=str(self))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -317,6 +334,7 @@ def _fractions(
             f"fpc of stage {number + 1} varies within stratum {labels[stratum[row]]!r}: {values[stratum[row]]:g} and "
             f"{population[row]:g} (row {row}). It is the population that the units of the stratum were drawn from, the "
             "same for all of them."
+            f"{read_more('survey_design')}"
         )
     if (population <= 1.0).all():
         return values
@@ -326,6 +344,7 @@ def _fractions(
         raise ValueError(
             f"fpc of stage {number + 1} says that stratum {labels[h]!r} has {values[h]:g} units, but {n_units[h]} are "
             "in the sample. It counts sampling units (of this stage), not observations."
+            f"{read_more('survey_design')}"
         )
     return n_units / values
 
@@ -342,5 +361,6 @@ def _check_not_lonely(design: SurveyDesign) -> None:
                 f"{int(lonely.sum())} strata have a single sampling unit, first {where}: their variance cannot be "
                 "estimated. Merge strata, or set lonely_psu='adjust' (centre at the overall mean, conservative), "
                 "'average' (the mean of other strata) or 'remove' (no variance: for units drawn with certainty)."
+                f"{read_more('survey_design')}"
             )
         reached = bool((stage.fraction > 0).any())

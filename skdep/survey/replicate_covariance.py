@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep._validation import check_weights
 from skdep.base import FitNotes
 from skdep.exceptions import ConvergenceWarning, WeightWarning
@@ -71,6 +72,7 @@ def check_replicates(replicates: Any, sample_weight: Any, n_rows: int, notes: Fi
             "replicate_weights must be a ReplicateWeights, which says how a variance is made of the replicates, got "
             f"{type(replicates).__name__}: make it by skdep.survey.replicate_weights, or of a matrix by "
             "skdep.survey.ReplicateWeights(matrix, method=...)."
+            f"{read_more('replicate_weights')}"
         )
     if len(replicates) != n_rows:
         raise ValueError(f"replicate_weights have {len(replicates)} rows for {n_rows} rows of data.")
@@ -91,6 +93,7 @@ def check_replicates(replicates: Any, sample_weight: Any, n_rows: int, notes: Fi
             raise ValueError(
                 "replicate_weights were made of other sampling weights than sample_weight, as in row "
                 f"{row}: {base[row]:g} and {weights[row]:g}. For a domain set weights to zero, and leave the others."
+                f"{read_more('replicate_weights')}"
             )
     else:
         ratio = replicates.factors.mean(axis=1)[inside] / weights[inside]
@@ -155,6 +158,7 @@ def replicate_covariance(
             f"{n_singular + n_failed} of {replicates.n_replicates} replicates have no estimates ({'; '.join(causes)}): "
             f"{left_out_message(replicates)}",
             ConvergenceWarning,
+            topic="replicate_weights",
         )
     covariance = replicates.variance_of_found(fits.estimates, estimate)
     return ReplicateCovariance(covariance, replicates.df + 1.0 - X.shape[1], fits)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from skdep._progress import tracked
 from skdep.families import Family, get_family
 from skdep.links import Link, get_link
 from skdep.survey.replicate_sums import ReplicateSums, WeightedRows, symmetric
@@ -144,7 +145,7 @@ def fit_replicates(
     rows = WeightedRows(X, y, offset, family, link)
     together = max(1, min(_MOST_TOGETHER, _MOST_SUMS // (p + p * (p + 1) // 2)))
     parts = []
-    for first in range(0, replicates.n_replicates, together):
+    for first in tracked(range(0, replicates.n_replicates, together), "Batches of replicates"):
         sums = ReplicateSums(rows, replicates, first, min(first + together, replicates.n_replicates))
         parts.append(_Iterations(sums, start, ridge, tol))
         parts[-1].run(max_iter)

@@ -115,7 +115,7 @@ def test_the_estimator_is_left_as_it_is():
 
 
 def test_progress(capsys, monkeypatch):
-    monkeypatch.setattr("skdep.inference._progress._SECONDS", 0.0)
+    monkeypatch.setattr("skdep._progress._SECONDS", 0.0)
     fit_chunks(LogitRegressor(), chunks(), verbose=True)
     assert "pass 2, chunks: 3 of 3" in capsys.readouterr().err
     fit_chunks(LogitRegressor(), chunks())

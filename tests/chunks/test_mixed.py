@@ -25,6 +25,8 @@ CONFIGURATIONS = [
     {"random_slopes": [0]},
     {"random_slopes": [0, 1], "random_intercept": False},
     {"random_slopes": [0], "covariance": "diagonal", "method": "ml"},
+    {"random_slopes": [0, 1], "covariance": {"group": [["Intercept", 1], [0]]}, "random_intercept": {"group": True}},
+    {"random_slopes": [0, 1], "covariance": {"group": [[1], [0]]}, "random_intercept": {"group": False}},
     {"weight_type": "precision", "cov_type": "robust"},
     {"fit_intercept": False},
 ]
@@ -118,3 +120,8 @@ def test_what_chunks_cannot_do():
         fit_chunks(MixedLinear(weight_type="sampling"), ArrayChunks(X, Y, groups=GROUPS, rows=70))
     with pytest.raises(ValueError, match="no random effect"):
         fit_chunks(MixedLinear(random_intercept=False), ArrayChunks(X, Y, groups=GROUPS, rows=70))
+
+
+def test_every_feature_has_a_fixed_effect():
+    with pytest.raises(ValueError, match="random_only is not available over chunks"):
+        fit_chunks(MixedLinear([0], random_only=[0]), ArrayChunks(X, Y, rows=70, groups=GROUPS))

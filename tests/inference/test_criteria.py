@@ -124,6 +124,6 @@ def test_printing():
     frame = result.to_frame()
     assert isinstance(frame, pd.DataFrame)
     assert frame.loc["GEE"].to_dict() == {"qic": 10.12344, "qicu": 9.5, "cic": 3.25, "quasi_likelihood": -2.0}
-    assert "<table" in result._repr_html_() and "10.12344" in result._repr_html_()
+    assert "<table" in result._repr_html_() and "10.1234" in result._repr_html_()
     with pytest.raises(AttributeError):
         result.qic = 0.0

@@ -582,3 +582,13 @@ def test_coverage_of_clustered_intervals():
     low, high = stats.binom.ppf([0.0005, 0.9995], 300, 0.93) / 300
     assert low < covered[:, 0].mean() < max(high, 0.98)
     assert covered[:, 1].mean() < 0.75
+
+
+def test_a_constant_feature_under_a_ridge_leaves_the_clustered_covariance_alone():
+    x, y = np.linspace(-1.0, 1.0, 12), np.array([0, 1, 0, 1, 1, 0, 1, 0, 0, 1, 1, 1])
+    groups = np.arange(12) // 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        fit = LogitRegressor(penalty="l2").fit(np.column_stack([x, np.zeros(12)]), y, groups=groups)
+    alone = LogitRegressor(penalty="l2").fit(x[:, None], y, groups=groups)
+    np.testing.assert_allclose(fit.covariance_[:2, :2], alone.covariance_, rtol=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skdep._docs import read_more
 from skdep.gee.working_correlation.ar1 import AR1
 from skdep.gee.working_correlation.base import Block, Moments, Sensitivity, WorkingCorrelation
 from skdep.gee.working_correlation.exchangeable import Exchangeable
@@ -43,5 +44,6 @@ def get_working_correlation(structure: str | WorkingCorrelation) -> WorkingCorre
         raise ValueError(
             f"working_correlation={structure!r} is not available; choose one of {sorted(WORKING_CORRELATIONS)} or pass "
             "a WorkingCorrelation object."
+            f"{read_more('working_correlation')}"
         )
     return WORKING_CORRELATIONS[structure]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.clusters import Clusters
 
 __all__ = ["common_step", "steps_of"]
@@ -39,6 +40,7 @@ def common_step(times: np.ndarray, name: str) -> float:
         f"working_correlation={name!r} counts lags, but the times are not whole multiples of a common step: "
         f"{', '.join(f'{time:g}' for time in times[:5])}{', ...' if len(times) > 5 else ''}. Number the visits, or use "
         "'ar1', which takes any times."
+        f"{read_more('time')}"
     )
 
 
@@ -59,5 +61,6 @@ def steps_of(time: np.ndarray, clusters: Clusters, step: float, name: str) -> np
         raise ValueError(
             f"working_correlation={name!r} counts lags of {step:g} units of time, but time {time[row]:g} is "
             f"{since[row]:g} lags after the first of its cluster. Number the visits, or choose another step."
+            f"{read_more('time')}"
         )
     return whole.astype(np.intp)

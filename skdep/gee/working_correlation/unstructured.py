@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skdep._docs import read_more
 from skdep.gee.working_correlation.base import (
     LEAST_EIGENVALUE,
     Sensitivity,
@@ -41,6 +42,7 @@ class Unstructured(WorkingCorrelation):
             raise ValueError(
                 f"working_correlation='unstructured' has a parameter for each pair of the {block.n_waves} distinct "
                 "times: times must be a few common visits. Number the visits, or use 'ar1'."
+                f"{read_more('working_correlation')}"
             )
         return times_layout(block)
 
