@@ -125,6 +125,9 @@ def _as_series(time: Any) -> Any:
 def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """Validate features and outcome by scikit-learn; columns that are no numbers are named, with what to do.
 
+    A table without columns is the model of an intercept only; an array without columns is an error of scikit-learn's,
+    unless `options` say otherwise.
+
     Parameters
     ----------
     estimator : estimator
@@ -144,6 +147,8 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
         raise ValueError(
             f"{dates}Dates and durations are no numbers: make numbers of them first, such as days since a start."
         )
+    if _has_no_columns(X) and getattr(estimator, "fit_intercept", False):
+        options["ensure_min_features"] = 0
     try:
         X, y = validate_data(estimator, without_columns_as_array(X), y, dtype=np.float64, **options)
     except ValueError as error:
@@ -161,7 +166,11 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
 
 def without_columns_as_array(X: Any) -> Any:
     """Return an array for a table of no columns, for which scikit-learn finds no dtype."""
-    return np.empty((len(X), 0)) if hasattr(X, "columns") and len(X.columns) == 0 else X
+    return np.empty((len(X), 0)) if _has_no_columns(X) else X
+
+
+def _has_no_columns(X: Any) -> bool:
+    return hasattr(X, "columns") and len(X.columns) == 0
 
 
 def _not_finite(X: Any) -> str:

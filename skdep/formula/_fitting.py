@@ -220,11 +220,8 @@ def _fit(est: Any, fitted: FittedFormula, frame: Any, arrays: Mapping[str, Any])
     arguments = fitted.arguments_with(frame, arrays)
     X, y = arguments.pop("X"), arguments.pop("y")
     _check_outcome(est, fitted, y)
-    if not X.shape[1] and not (fitted.formula.random and fitted.fit_intercept):
-        raise ValueError(
-            f"Formula {str(fitted)!r} has no features: {type(est).__name__} needs one. A mean alone is that of the "
-            "outcomes; compare models by their log-likelihoods."
-        )
+    if not X.shape[1] and not fitted.fit_intercept:
+        raise ValueError(f"Formula {str(fitted)!r} has neither features nor an intercept: there is nothing to fit.")
     est.fit(X, y, **arguments)
     est.formula_ = fitted
     if hasattr(est, "estimator_"):

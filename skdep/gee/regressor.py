@@ -203,7 +203,7 @@ class GEERegressor(RegressorMixin, BaseGEE):
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
-            Features.
+            Features. A DataFrame of no columns, with `fit_intercept`, is the model of an intercept alone.
         y : array-like of shape (n_rows,)
             Outcomes in the range of the family.
         groups : array-like of shape (n_rows,) or (n_rows, n_levels), optional

@@ -204,7 +204,8 @@ class MixedLogit(BinaryClassifierMixin, MixedEstimator):
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
-            Features. With groups there may be none: the model of an intercept and random effects.
+            Features. With groups there may be none: the model of an intercept and random effects. Without groups a
+            DataFrame of no columns is the model of an intercept alone.
         y : array-like of shape (n_rows,)
             Labels of two classes.
         groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional

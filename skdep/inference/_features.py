@@ -92,7 +92,7 @@ class ChangingFeatures:
                 raise ValueError(f"There is no feature {feature!r}; X has {self.names}.")
         return found
 
-    def levels(self, position: int, discrete: Mapping[int, Any]) -> list[Any] | None:
+    def levels(self, position: int, discrete: Mapping[int, Any], *, indicators: bool = True) -> list[Any] | None:
         """Return the values between which a feature changes, the reference first; None for numbers that vary freely.
 
         Parameters
@@ -101,6 +101,8 @@ class ChangingFeatures:
             Number of the feature.
         discrete : mapping from int to sequence, or to None
             Features that are said to be discrete, with their levels where those are given.
+        indicators : bool, default=True
+            Whether features of the numbers 0 and 1 are discrete without being said to be.
         """
         if discrete.get(position) is not None:
             return list(discrete[position])
@@ -113,7 +115,7 @@ class ChangingFeatures:
             return [level for level in column.cat.categories if level in occurring]
         if pd.api.types.is_numeric_dtype(column.dtype):
             zeros, ones = column == 0, column == 1
-            if bool((zeros | ones).all()) and (is_named or (zeros.any() and ones.any())):
+            if bool((zeros | ones).all()) and (is_named or (indicators and zeros.any() and ones.any())):
                 return [0, 1]
             return sorted(column.dropna().unique()) if is_named else None
         if column.dtype.kind in "mM" and not is_named:

@@ -16,7 +16,7 @@ from sklearn.base import clone
 from skdep._basis import full_rank_basis
 from skdep._linalg import is_ill_conditioned, scaled_solve
 from skdep._outcome import encode_binary
-from skdep._validation import check_rows, check_weights, without_columns_as_array
+from skdep._validation import check_rows, check_weights
 from skdep.base import FitNotes
 from skdep.clusters import encode_factors
 from skdep.families import Binomial, Family, get_family
@@ -205,7 +205,6 @@ def _checked(owner: Any, X: Any, y: Any, sample_weight: Any, fitted: bool) -> tu
     """Return features, outcomes as numbers, and the family."""
     least = {"ensure_min_features": 0} if fitted and not owner.n_features_in_ else {}
     options = {**least, "reset": not fitted}
-    X = without_columns_as_array(X)
     if hasattr(owner, "family"):
         X, y = check_rows(owner, X, y, y_numeric=True, **options)
         family = get_family(owner.family)

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, check_consistent_length
 
 from skdep._basis import Basis, full_rank_basis
-from skdep._validation import check_rows, check_weights, without_columns_as_array
+from skdep._validation import check_rows, check_weights
 from skdep.base import DependentDataEstimator, level_of_caller
 from skdep.clusters import encode_factors
 from skdep.formula.raw_rows import features_of
@@ -170,7 +170,7 @@ def prepare_model(est: Any, X: Any, y: Any) -> Model:
         # standard errors are those of the design, whatever a fit reports
         choices = {"LogitRegressor": "auto", "GEERegressor": "robust", "GEEClassifier": "robust"}
         template.set_params(cov_type=choices.get(type(template).__name__, parameters["cov_type"]))
-    return Model(template, without_columns_as_array(X), tuple(notes))
+    return Model(template, X, tuple(notes))
 
 
 def weighted_rows(

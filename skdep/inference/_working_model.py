@@ -117,6 +117,8 @@ def relative_eigenvalues(V: np.ndarray, V0: np.ndarray) -> np.ndarray:
     V, V0 : ndarray of shape (q, q)
         Positive semi-definite matrices; V has no more range than V0.
     """
+    if not len(V0):
+        return np.zeros(0)
     scale = np.sqrt(np.diag(V0))
     scale = np.where(scale > 0, scale, 1.0)
     values, vectors = linalg.eigh(V0 / np.outer(scale, scale))

@@ -45,7 +45,9 @@ def marginal_effects(
         values in X where they are texts or categories.
     discrete : list of str or int, or dict, optional
         Features of which values are compared, whatever they look like: by default those with the values 0 and 1 in
-        X, booleans, texts and categories. A dict gives the values to compare, the reference first.
+        X, booleans, texts and categories. A list names all features of numbers that are compared, so that ``[]``
+        gives slopes to those with the values 0 and 1 too; booleans, texts and categories have no slope, and are
+        compared always. A dict gives the values to compare, the reference first; others are as by default.
     sample_weight : array-like of shape (n_rows,), optional
         Weights of the rows in the average, such as survey weights.
     offset : array-like of shape (n_rows,), optional
@@ -138,8 +140,9 @@ def marginal_effects(
     kind = _PosteriorEffects if is_posterior(changing.inner) else _Effects
     effects = kind(changing, weights, drop_unused=features is None)
     levels = _discrete(changing, discrete)
+    detects = discrete is None or isinstance(discrete, Mapping)
     for position in chosen:
-        effects.add(position, changing.levels(position, levels))
+        effects.add(position, changing.levels(position, levels, indicators=detects))
     return effects.table(level=level, cov_type=cov_type, df=df)
 
 
@@ -264,7 +267,8 @@ class _PosteriorEffects(_Effects):
         """Return the table of all effects."""
         from skdep.bayes.estimands import tabulated
 
-        columns = tabulated(np.column_stack(self.estimates), level=level, cov_type=cov_type, df=df)
+        drawn = np.column_stack(self.estimates) if self.estimates else np.zeros((2, 0))
+        columns = tabulated(drawn, level=level, cov_type=cov_type, df=df)
         return Table({"change": self.changes, **columns}, index=self.names)
 
 

@@ -175,7 +175,7 @@ class LogitRegressor(BinaryPredictionMixin, ClassifierMixin, DependentDataEstima
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
-            Features.
+            Features. A DataFrame of no columns, with `fit_intercept`, is the model of an intercept alone.
         y : array-like of shape (n_rows,)
             Labels of two classes.
         groups : array-like of shape (n_rows,) or (n_rows, n_ways), optional

@@ -190,7 +190,8 @@ class MixedLinear(RegressorMixin, MixedEstimator):
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
-            Features. With groups there may be none: the model of an intercept and random effects.
+            Features. With groups there may be none: the model of an intercept and random effects. Without groups a
+            DataFrame of no columns is the model of an intercept alone.
         y : array-like of shape (n_rows,)
             Outcomes.
         groups : array-like of shape (n_rows,) or (n_rows, n_factors), optional

@@ -57,9 +57,7 @@ class SmallSample:
     def contrast_df(self, contrasts: np.ndarray, method: str) -> np.ndarray:
         """Return degrees of freedom (m,) of each of the contrasts (m, n_coefficients) by itself."""
         parts = _Parts(self.fit, method)
-        if method == "satterthwaite":
-            return np.array([parts.satterthwaite(contrast) for contrast in contrasts])
-        return np.array([parts.kenward_roger(contrast[None])[0] for contrast in contrasts])
+        return parts.satterthwaite(contrasts) if method == "satterthwaite" else parts.kenward_roger_single(contrasts)
 
     def joint_df(self, contrasts: np.ndarray, method: str) -> tuple[float, float]:
         """Return denominator degrees of freedom of the F test of several contrasts, and what to multiply F by."""
@@ -122,21 +120,33 @@ class _Parts:
         gradient = np.einsum("mp,ipq,mq->mi", moved, self.info.outer, moved, optimize=True)
         return gradient @ self._jacobian() @ self._variance_of_parameters()
 
-    def satterthwaite(self, contrast: np.ndarray) -> float:
-        """Return the degrees of freedom of one contrast."""
-        variance = float(contrast @ self.phi @ contrast)
-        if not variance > 0:
-            return np.inf
-        # of a contrast of unit variance: its square stays a number in whatever units
-        spread = self._sensitivity(contrast[None] / np.sqrt(variance))[0]
-        denominator = float(spread @ spread)
-        return 2.0 / denominator if denominator > 0 else np.inf
+    def satterthwaite(self, contrasts: np.ndarray) -> np.ndarray:
+        """Return the degrees of freedom (m,) of each contrast by itself."""
+        # of contrasts of unit variance: their squares stay numbers in whatever units
+        spread = self._sensitivity(self._of_unit_variance(contrasts))
+        denominator = np.einsum("mi,mi->m", spread, spread)
+        with np.errstate(divide="ignore"):
+            return np.where(denominator > 0, 2.0 / denominator, np.inf)
+
+    def kenward_roger_single(self, contrasts: np.ndarray) -> np.ndarray:
+        """Return the degrees of freedom (m,) of each contrast by itself, as `kenward_roger` does of one."""
+        moved = self._of_unit_variance(contrasts) @ self.back @ self.info.phi
+        traces = np.einsum("mp,ipq,mq->mi", moved, self.info.outer, moved, optimize=True)
+        denominator = np.einsum("mi,ij,mj->m", traces, self._kr_weights(), traces, optimize=True)
+        with np.errstate(divide="ignore"):
+            return np.where(denominator > 0, 2.0 / denominator, np.inf)
+
+    def _of_unit_variance(self, contrasts: np.ndarray) -> np.ndarray:
+        """Scale contrasts (m, n_coefficients) to variance one; those that have none become zero."""
+        variance = np.einsum("mp,pq,mq->m", contrasts, self.phi, contrasts, optimize=True)
+        known = variance > 0
+        return np.where(known[:, None], contrasts, 0.0) / np.sqrt(np.where(known, variance, 1.0))[:, None]
 
     def satterthwaite_joint(self, contrasts: np.ndarray) -> float:
         """Return denominator degrees of freedom of several contrasts, by their principal directions."""
         values, vectors = np.linalg.eigh(contrasts @ self.phi @ contrasts.T)
         kept = values > 1e-10 * values.max()
-        each = np.array([self.satterthwaite(direction @ contrasts) for direction in vectors.T[kept]])
+        each = self.satterthwaite(vectors.T[kept] @ contrasts)
         rank = len(each)
         if rank == 1 or np.ptp(each) < 1e-8 * each[0]:
             return float(each[0])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.base import is_regressor
 from sklearn.utils.validation import check_is_fitted
 
-from skdep._validation import numeric_rows
 from skdep.clusters import encode_factors, factor_names
 from skdep.formula.raw_rows import features_of
 from skdep.inference._access import unwrap
@@ -22,10 +20,7 @@ __all__ = [
     "factor_deviation",
     "last_step",
     "only_factor",
-    "outcome_of",
-    "predicted_mean",
     "regressor_within",
-    "residual_sd",
     "target_name",
 ]
 
@@ -62,55 +57,6 @@ def conditioning(groups: Any, *, conditional: bool) -> Any:
     if conditional and groups is None:
         raise ValueError("conditional=True asks for predictions given the effects of groups, and groups are missing.")
     return groups if conditional else None
-
-
-def outcome_of(model: Any, y: Any, n_rows: int) -> np.ndarray:
-    """Return outcomes as numbers (n_rows,), of a classifier 0 and 1; labels that it does not know raise ValueError."""
-    if not hasattr(model, "classes_"):
-        return numeric_rows(y, n_rows, name="y")
-    labels = np.asarray(y)
-    if labels.size != n_rows:
-        raise ValueError(f"y has {labels.size} values for {n_rows} rows; give exactly one value a row.")
-    labels = labels.reshape(-1)
-    success = labels == model.classes_[1]
-    unknown = ~success & (labels != model.classes_[0])
-    if unknown.any():
-        row = int(np.flatnonzero(unknown)[0])
-        known = ", ".join(map(repr, model.classes_.tolist()))
-        raise ValueError(
-            f"y: {labels[row : row + 1].tolist()[0]!r} in row {row} is no class of the model, which has {known}."
-        )
-    return success.astype(np.float64)
-
-
-def predicted_mean(model: Any, X: Any, groups: Any, offset: Any) -> tuple[np.ndarray, list[str] | None]:
-    """Return means of the outcome, of a classifier probabilities, and the factors whose effects are in them.
-
-    Parameters
-    ----------
-    model : estimator
-        Fitted estimator.
-    X : array-like of shape (n_rows, n_features)
-        Features, as the estimator sees them.
-    groups : array-like or None
-        Labels of the grouping factors, for means conditional on random effects; without them, or in a model without
-        random effects, means are those of the population.
-    offset : array-like of shape (n_rows,) or None
-        Known part of the linear predictor.
-
-    Returns
-    -------
-    mean : ndarray of shape (n_rows,)
-        Means.
-    given : list of str or None
-        Factors whose effects are part of the means; None if the model has no random effects.
-    """
-    mixed = bool(getattr(model, "levels_", {}))
-    options = {"groups": groups if mixed else None, "offset": offset}
-    mean = model.predict_proba(X, **options)[:, 1] if hasattr(model, "classes_") else model.predict(X, **options)
-    if not mixed:
-        return mean, None
-    return mean, [] if groups is None else list(model.levels_)
 
 
 def only_factor(model: Any, factor: str | None, caller: str) -> str:
@@ -211,53 +157,6 @@ def factor_codes(model: Any, factor: str, groups: Any, n_rows: int) -> tuple[np.
         raise ValueError(f"groups has {len(names)} columns, none of which is named {factor!r}; factors are {order}.")
     codes, labels, _ = encoded[position]
     return codes, labels, pd.Index(model.levels_[factor]).get_indexer(pd.Index(labels))
-
-
-def residual_sd(
-    model: Any, X: Any, fitted: np.ndarray, weights: np.ndarray | None, *, conditional: bool
-) -> np.ndarray | float:
-    """Return standard deviations of residuals under the model, that of coefficients and effects not counted.
-
-    Parameters
-    ----------
-    model : estimator
-        Fitted regressor.
-    X : array-like of shape (n_rows, n_features)
-        Features, as the regressor sees them.
-    fitted : ndarray of shape (n_rows,)
-        Predicted means.
-    weights : ndarray of shape (n_rows,) or None
-        Row weights; they divide the residual variance where they are precisions.
-    conditional : bool
-        Whether `fitted` is conditional on random effects.
-    """
-    if hasattr(model, "sigma2_"):
-        variance = np.full(len(fitted), model.sigma2_)
-    elif hasattr(model, "scale_") and hasattr(model, "family"):
-        from skdep.families import get_family
-
-        variance = model.scale_ * get_family(model.family).variance(fitted)
-    else:
-        raise TypeError(f"{type(model).__name__} has no residual variance; draw raw residuals: standardised=False.")
-    if weights is not None and getattr(model, "weight_type", "") == "precision":
-        with np.errstate(divide="ignore"):
-            variance = variance / weights
-    if not conditional:
-        variance = variance + _random_variance(model, X, len(fitted))
-    if not (variance > 0.0).all():
-        raise ValueError("Residuals cannot be standardised: the residual variance was estimated as 0.")
-    return np.sqrt(variance)
-
-
-def _random_variance(model: Any, X: Any, n_rows: int) -> np.ndarray:
-    """Return z'Sigma z, added up over the factors (n_rows,)."""
-    total = np.zeros(n_rows)
-    columns: Mapping[str, Any] = getattr(model, "_random_columns", {})
-    X = np.asarray(X, dtype=np.float64)
-    for name, numbers in columns.items():
-        z = np.column_stack([X[:, number] if number >= 0 else np.ones(n_rows) for number in numbers])
-        total += np.einsum("na,ab,nb->n", z, model.random_covariance_[name], z, optimize=True)
-    return total
 
 
 def target_name(y: Any) -> str:

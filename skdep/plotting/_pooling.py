@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from skdep._validation import check_offset, check_weights
+from skdep.inference._residual_values import outcome_of
 from skdep.mixed.prediction import match_levels, predicted_effects, random_columns
 from skdep.mixed.terms import INTERCEPT
-from skdep.plotting._models import outcome_of
 from skdep.plotting._own_estimates import own_least_squares, own_logits
 
 __all__ = ["Pooling", "pooling_of"]

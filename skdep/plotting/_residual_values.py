@@ -1,38 +1,17 @@
-"""Residuals of every estimator: raw, in standard deviations, and by quantiles."""
+"""Residuals that displays draw: raw, in standard deviations, and by quantiles."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from skdep._validation import check_weights
-from skdep.families import Gaussian
 from skdep.formula.raw_rows import offset_of
-from skdep.plotting._models import last_step, outcome_of, predicted_mean, regressor_within, residual_sd
-from skdep.plotting._quantile_residuals import bernoulli_residuals, family_residuals
+from skdep.inference._residual_values import RowResiduals, residual_values
+from skdep.plotting._models import last_step, regressor_within
 
-__all__ = ["KINDS", "RowResiduals", "kind_of", "residuals_of"]
+__all__ = ["KINDS", "kind_of", "residuals_of"]
 
 KINDS = {"raw": "Residual", "standardised": "Standardised residual", "quantile": "Quantile residual"}
-
-
-class RowResiduals(NamedTuple):
-    """Residuals of rows.
-
-    Parameters
-    ----------
-    fitted : ndarray of shape (n_rows,)
-        Fitted means, of a classifier probabilities.
-    residuals : ndarray of shape (n_rows,)
-        Residuals.
-    given : list of str or None
-        Factors whose effects are part of `fitted`; None if the model has no random effects.
-    """
-
-    fitted: np.ndarray
-    residuals: np.ndarray
-    given: list[str] | None
 
 
 def kind_of(kind: str | None, *, standardised: bool) -> str:
@@ -81,16 +60,6 @@ def residuals_of(
         regressor_within(est, caller)
     offset = offset_of(est, X, offset)
     model, X = last_step(est, X)
-    fitted, given = predicted_mean(model, X, groups, offset)
-    outcome = outcome_of(model, y, len(fitted))
-    if kind == "raw":
-        return RowResiduals(fitted, outcome - fitted, given)
-    weights = check_weights(sample_weight, len(fitted))
-    if hasattr(model, "classes_"):
-        return RowResiduals(fitted, bernoulli_residuals(outcome, fitted, random_state), given)
-    family = getattr(model, "_family", None)
-    if kind == "quantile" and family is not None and not isinstance(family, Gaussian):
-        residuals = family_residuals(family, outcome, fitted, model.scale_, weights, random_state)
-        return RowResiduals(fitted, residuals, given)
-    sd = residual_sd(model, X, fitted, weights, conditional=bool(given))
-    return RowResiduals(fitted, (outcome - fitted) / sd, given)
+    weights = None if kind == "raw" else check_weights(sample_weight, len(X))
+    kind = "response" if kind == "raw" else kind
+    return residual_values(model, X, y, groups, offset, weights, kind=kind, random_state=random_state)

@@ -9,9 +9,10 @@ import numpy as np
 from skdep._validation import check_weights
 from skdep.families import Binomial
 from skdep.formula.raw_rows import offset_of
+from skdep.inference._residual_values import outcome_of, predicted_mean
 from skdep.plotting._bins import bin_numbers, cluster_codes, squares_of_totals
 from skdep.plotting._feature_lines import feature_values
-from skdep.plotting._models import conditioning, last_step, outcome_of, predicted_mean, target_name
+from skdep.plotting._models import conditioning, last_step, target_name
 from skdep.plotting._style import BLUE, GREY, merge_style, new_axes, pyplot, root_figure, tidy
 
 __all__ = ["BinnedResidualsDisplay"]

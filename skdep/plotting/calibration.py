@@ -10,10 +10,11 @@ import numpy as np
 from skdep._validation import check_weights, numeric_rows
 from skdep.families import Family
 from skdep.formula.raw_rows import offset_of
+from skdep.inference._residual_values import outcome_of, predicted_mean
 from skdep.links import Identity, Link, Logit
 from skdep.plotting._bins import bin_numbers, cluster_codes
 from skdep.plotting._calibration_bins import IN_THE_LARGE, SLOPE, Rows, binned_means, calibration_table
-from skdep.plotting._models import conditioning, last_step, outcome_of, predicted_mean, target_name
+from skdep.plotting._models import conditioning, last_step, target_name
 from skdep.plotting._smooth import smooth_curve
 from skdep.plotting._style import BLUE, VERMILLION, merge_style, pyplot, root_figure, tidy
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from skdep._validation import check_weights
 from skdep.formula.raw_rows import offset_of
-from skdep.plotting._models import conditioning, last_step, outcome_of, target_name
+from skdep.inference._residual_values import outcome_of
+from skdep.plotting._models import conditioning, last_step, target_name
 from skdep.plotting._partial_residuals import working_residuals
 from skdep.plotting._smooth import smooth_curve
 from skdep.plotting._style import BLUE, VERMILLION, divide, merge_style, panel_shape, pyplot, root_figure, tidy

@@ -252,7 +252,7 @@ def test_predicting_rows_with_missing_or_absent_columns():
         (MixedLinear, "age ~ sex + (1 | person)", {"covariance": "diagonal"}, "given twice"),
         (LogitRegressor, "outcome ~ age", {"fit_intercept": False}, "contradicts"),
         (LogitRegressor, "~ age", {}, "has no outcome"),
-        (LogitRegressor, "outcome ~ 1", {}, "has no features"),
+        (LogitRegressor, "outcome ~ 0", {}, "has neither features nor an intercept"),
         (LogitRegressor, "outcome ~ age", {"groups": "persn"}, "no column 'persn'. Is 'person' meant"),
         (LogitRegressor, "outcome ~ agee", {}, "no column 'agee'. Is 'age' meant"),
         (GEEClassifier, "outcome ~ age", {"time": ["visit", "id"]}, "time is a single column"),

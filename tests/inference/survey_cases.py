@@ -17,8 +17,6 @@ from tests.conftest import REFERENCE
 PACKAGED = Path(skdep.datasets.__file__).parent / "data"
 FITS: dict[str, dict[str, Any]] = json.loads((REFERENCE / "survey_tests.json").read_text())["fits"]
 LOGIT = [name for name, case in FITS.items() if case["family"] == "quasibinomial"]
-# LogitRegressor takes no empty X: the model of the intercept only has no fit
-NESTED = [name for name in LOGIT if FITS[name]["reduced"]]
 WITHOUT_STRATA = ["strat_weights", "clus1_gaussian", "clus1_poisson"]
 WITH_DESIGN = ["strat", "strat_domain", "clus1", "no_intercept", "strat_gaussian", "strat_poisson"]
 

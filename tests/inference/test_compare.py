@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from skdep import GEEClassifier, GEERegressor, LogitRegressor, MixedLinear
 from skdep.datasets import load_ohio, load_penicillin, load_sleepstudy
 from skdep.inference import compare, lrt, qic, wald_test
-from tests.inference.survey_cases import FITS, NESTED, fitted
+from tests.inference.survey_cases import FITS, LOGIT, fitted
 
 SLEEP = load_sleepstudy()
 
@@ -124,7 +124,7 @@ def test_generalized_estimating_equations():
 # --------------------------------------------------------------------------------------------- sampling weights
 
 
-@pytest.mark.parametrize("name", NESTED)
+@pytest.mark.parametrize("name", LOGIT)
 def test_survey_criteria_against_r(name):
     case = FITS[name]
     result = compare(fitted(name), fitted(name, "reduced"), names=["full", "reduced"])

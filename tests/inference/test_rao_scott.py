@@ -21,7 +21,6 @@ from skdep.inference._working_model import relative_eigenvalues
 from tests.inference.survey_cases import (
     FITS,
     LOGIT,
-    NESTED,
     WITH_DESIGN,
     WITHOUT_STRATA,
     fitted,
@@ -56,7 +55,7 @@ def reduced():
 # ---- R ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NESTED)
+@pytest.mark.parametrize("name", LOGIT)
 def test_likelihood_ratio_against_r(name):
     case = FITS[name]
     small, large = fitted(name, "reduced"), fitted(name)

@@ -10,8 +10,8 @@ from scipy import stats
 
 from skdep import BayesLogit, GEEClassifier, GEERegressor, LogitRegressor, MixedLinear, MixedLogit
 from skdep.families import Family, Gamma, InverseGaussian, NegativeBinomial, Poisson
+from skdep.inference._quantile_residuals import bernoulli_residuals, family_residuals
 from skdep.plotting import QQDisplay, ResidualsDisplay
-from skdep.plotting._quantile_residuals import bernoulli_residuals, family_residuals
 
 pytest.importorskip("matplotlib.pyplot", reason="needs the extra: pip install 'skdep[plot]'")
 

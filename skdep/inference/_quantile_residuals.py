@@ -92,7 +92,7 @@ def family_residuals(
     else:
         raise TypeError(
             f"The family {family.name or type(family).__name__!r} has a mean and a variance, but no distribution, and "
-            "so no quantile residuals; draw standardised ones (kind='standardised')."
+            "so no quantile residuals; take standardised ones (kind='standardised')."
         )
     return _between(below, above, check_random_state(random_state).random_sample(len(y)))
 
@@ -101,7 +101,7 @@ def _count_tails(y: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple
     """Return F(y - 1) and F(y), and the probabilities above y - 1 and y."""
     if (y != np.round(y)).any():
         raise ValueError(
-            "Quantile residuals of counts need whole numbers; draw standardised ones (kind='standardised')."
+            "Quantile residuals of counts need whole numbers; take standardised ones (kind='standardised')."
         )
     excess = variance - mean
     poisson = excess <= _POISSON * mean
