@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skdep import BayesLogit, MixedLogit
+from skdep.bayes.nuts import has_nutpie
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -39,6 +40,7 @@ def test_dicts_that_say_what_a_word_says():
     assert_array_equal(other.draws_["random_covariance"], diagonal.draws_["random_covariance"])
 
 
+@pytest.mark.skipif(not has_nutpie(), reason="nutpie cannot be imported")
 def test_each_factor_its_own():
     """Posterior means are those of the likelihood within the posterior's spread, structure by structure."""
     options = {

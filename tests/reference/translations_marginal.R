@@ -51,22 +51,9 @@ CONVERTERS <- c(own, CONVERTERS[setdiff(names(CONVERTERS), names(own))])
 
 # ---------------------------------------------------------------------------------------------- tolerances
 
-# geeglm stops at changes of 1e-4, gee of 1e-3, glm and svyglm at 1e-8 of the deviance; here all go on to the end.
-everywhere <- function(name, f, package) {
-  for (place in list(asNamespace(package), as.environment(paste0("package:", package)))) {
-    unlockBinding(name, place)
-    assign(name, f, place)
-  }
-}
-tighten <- function(name, package, ...) {
-  f <- getExportedValue(package, name)
-  formals(f)[names(list(...))] <- list(...)
-  everywhere(name, f, package)
-}
 tighten("geese.control", "geepack", epsilon = 1e-12, maxit = 1000)
 tighten("gee", "gee", tol = 1e-12, maxiter = 1000)
-tighten("glm.control", "stats", epsilon = 1e-14, maxit = 100)
-
+tighten_glm()
 tighten_lme4()
 
 run_pages(

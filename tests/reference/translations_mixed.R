@@ -56,6 +56,8 @@ CONVERTERS <- c(list(brmsfit = of_brms, stanreg = of_rstanarm, brmsprior = of_pr
                      brmssummary = function(s) of_columns(as.matrix(s$fixed[, c("Estimate", "Est.Error")]))), CONVERTERS)
 COLUMNS <- c(COLUMNS, "Est.Error" = "std_error", "Q2.5" = "conf_low", "Q97.5" = "conf_high")
 
+tighten_glm()
+
 run_pages(
   c("lme4", "glmmtmb", "nlme", "brms", "stata"), "translations_mixed.json",
   c("lme4", "lmerTest", "pbkrtest", "nlme", "glmmTMB", "performance", "brms", "rstanarm", "loo", "bridgesampling", "geepack",

@@ -79,7 +79,7 @@ COLUMNS <- c(
 
 bare <- function(x) I(as.vector(unname(x)))
 rows_first <- function(m) bare(t(as.matrix(m)))
-drop_na <- function(x) bare(x[!is.na(x)])
+finite <- function(x) bare(x[is.finite(x)])  # infinite degrees of freedom are no numbers of JSON
 
 of_columns <- function(x) {
   x <- as.data.frame(x, check.names = FALSE)
@@ -87,9 +87,9 @@ of_columns <- function(x) {
   if ("Chi Df" %in% names(x)) names(x)[names(x) == "Df"] <- "npar"
   known <- names(x) %in% names(COLUMNS)
   if (!any(known)) return(list(value = rows_first(x)))
-  out <- lapply(x[known], drop_na)
+  out <- lapply(x[known], finite)
   names(out) <- COLUMNS[names(x)[known]]
-  out[!duplicated(names(out))]
+  out[!duplicated(names(out)) & lengths(out) > 0]
 }
 
 # Matrices by factor, the factor with most levels first; terms of a factor are blocks of its matrix.
@@ -170,6 +170,20 @@ numbers <- function(x) {
 }
 
 # ---------------------------------------------------------------------------------------------- run
+
+# geeglm stops at changes of 1e-4, gee of 1e-3, glm and svyglm at 1e-8 of the deviance; here all go on to the end.
+everywhere <- function(name, f, package) {
+  for (place in list(asNamespace(package), as.environment(paste0("package:", package)))) {
+    unlockBinding(name, place)
+    assign(name, f, place)
+  }
+}
+tighten <- function(name, package, ...) {
+  f <- getExportedValue(package, name)
+  formals(f)[names(list(...))] <- list(...)
+  everywhere(name, f, package)
+}
+tighten_glm <- function() tighten("glm.control", "stats", epsilon = 1e-14, maxit = 100)
 
 # lme4's tolerances leave three to five digits of a variance and of the derivatives that glmer's standard errors are from; here
 # it goes on.
