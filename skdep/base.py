@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any, ClassVar
 
@@ -14,19 +13,12 @@ import skdep
 from skdep._compat import CallbackSupportMixin
 from skdep._docs import api_link, read_more, topic_of_warning
 from skdep._fitted import FittedInference
+from skdep._stack import level_of_caller
 from skdep._validation import check_offset, without_columns_as_array
 from skdep.formula.estimators import FormulaMixin
 from skdep.formula.raw_rows import rows_of
 
-__all__ = ["DependentDataEstimator", "FitNotes", "Note", "level_of_caller"]
-
-
-def level_of_caller() -> int:
-    """Return the stack level of the first frame outside skdep and scikit-learn: where the user called."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("skdep", "sklearn"):
-        level, frame = level + 1, frame.f_back
-    return level
+__all__ = ["DependentDataEstimator", "FitNotes", "Note"]
 
 
 class Note(str):

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from skdep._docs import read_more
-from skdep.base import level_of_caller
+from skdep._stack import level_of_caller
 from skdep.bayes.pareto import khat_threshold, smooth_weights
 from skdep.exceptions import ConvergenceWarning
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from skdep._docs import read_more
 from skdep._progress import tracked
+from skdep._stack import level_of_caller
 from skdep._validation import check_weights
-from skdep.base import level_of_caller
 from skdep.bayes.loo import LeaveOneOut, _notes, _sum_and_error, leave_one_out
 from skdep.bayes.row_densities import level_densities, row_densities
 from skdep.exceptions import ConvergenceWarning

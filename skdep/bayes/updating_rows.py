@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skdep.base import level_of_caller
+from skdep._stack import level_of_caller
 from skdep.clusters import encode_factors, encode_groups
 from skdep.glmm.rows import GlmmRows, RowTerm
 from skdep.glmm.working import counted_rows, take

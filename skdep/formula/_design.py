@@ -81,7 +81,7 @@ class Design:
         for node, full in zip(term.variables, term.full, strict=True):
             part = self._of_variable(node, full, evaluator)
             # the first variable's columns vary fastest
-            product = part if product is None else (part[:, :, None] * product[:, None, :]).reshape(len(part), -1)
+            product = part if product is None else _products(part, product)
         assert product is not None
         return product
 
@@ -91,6 +91,11 @@ class Design:
             coding = self.codings[str(node)]
             return (coding.full if full else coding.reduced)[value.codes]
         return _finite(value, node)
+
+
+def _products(slow: np.ndarray, fast: np.ndarray) -> np.ndarray:
+    """Return all products of a column of each (n_rows, n_slow * n_fast)."""
+    return (slow[:, :, None] * fast[:, None, :]).reshape(len(slow), slow.shape[1] * fast.shape[1])
 
 
 def _finite(value: np.ndarray | Columns, node: Node) -> np.ndarray:

@@ -14,7 +14,7 @@ from skdep.formula._contrasts import contrasts_of
 from skdep.formula._elementwise import ELEMENTWISE, arithmetic, compare, is_member
 from skdep.formula._stateful import STATEFUL, known_levels, remembered
 from skdep.formula._syntax import Binary, Call, Group, Name, Node, Number, Text, Unary
-from skdep.formula._values import Columns, Factor, as_number, column_value
+from skdep.formula._values import Columns, Factor, as_number, column_of, column_value
 
 __all__ = ["CONSTANTS", "Evaluator", "unknown_column"]
 
@@ -119,10 +119,7 @@ class Evaluator:
 
     def _column(self, name: str) -> Any:
         if name in self._frame.columns:
-            column = self._frame[name]
-            if column.ndim != 1:
-                raise ValueError(f"The data have several columns {name!r}.")
-            found = column_value(column, name)
+            found = column_value(column_of(self._frame, name), name)
             if isinstance(found, Factor):
                 return remembered(found, self._state.setdefault(f"column {name}", {}))
             return found

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._stack import level_of_caller
 from skdep.formula._outcomes import check_order_of_levels, is_counts, take
 from skdep.formula._row_data import RowData, named_columns, row_data
 from skdep.formula._syntax import names_in
@@ -159,12 +160,12 @@ def _kept_rows(frame: Any, used: tuple[str, ...], arrays: Mapping[str, Any], mis
         return None
     import pandas as pd
 
-    from skdep.base import level_of_caller
-
     broken, counts = incomplete_rows(frame, used)
     for name, value in arrays.items():
-        if np.ndim(value) == 0 or len(value) != len(frame):
+        if np.ndim(value) == 0:
             continue
+        if len(value) != len(frame):
+            raise ValueError(f"{name} has {len(value)} values for {len(frame)} rows; give exactly one a row.")
         gone = np.asarray(pd.isna(pd.DataFrame(value) if np.ndim(value) == 2 else pd.Series(value)))
         rows = gone.reshape(len(frame), -1).any(axis=1)
         if rows.any():

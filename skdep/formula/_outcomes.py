@@ -110,8 +110,6 @@ def _column(column: Any, name: str) -> np.ndarray:
     """Return a column of outcomes; numbers of pandas' own types as plain ones."""
     import pandas as pd
 
-    if column.ndim != 1:
-        raise ValueError(f"The data have several columns {name!r}.")
     if isinstance(column.dtype, np.dtype) or not pd.api.types.is_numeric_dtype(column.dtype):
         return np.asarray(column)
     return np.asarray(column_value(column, name))

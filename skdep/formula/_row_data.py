@@ -11,6 +11,7 @@ from skdep.formula._design import Design, column_name, design_of
 from skdep.formula._evaluation import Evaluator, unknown_column
 from skdep.formula._syntax import Binary, Call, FormulaSyntaxError, Group, Name, Node, Number, names_in
 from skdep.formula._terms import Grouping, expand, groupings_of, split
+from skdep.formula._values import column_of
 
 __all__ = ["RowData", "as_designed", "labels_of", "named_columns", "row_data"]
 
@@ -166,7 +167,7 @@ def _series(node: Node, frame: Any, evaluator: Evaluator) -> Any:
     import pandas as pd
 
     if isinstance(node, Name) and node.name in frame.columns:
-        return frame[node.name]
+        return column_of(frame, node.name)
     value = evaluator.value(node)
     value = value.labels if hasattr(value, "labels") else np.asarray(value)
     if value.shape != (len(frame),):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._stack import level_of_caller
 from skdep.formula._splines import natural_spline
 from skdep.formula._values import Columns, Factor, as_number, factor_of, level_text
 
@@ -98,8 +99,6 @@ def _ns(state: State, x: Any, df: Any = None, knots: Any = None, intercept: Any 
 
 
 def _warn_beyond(what: str, x: np.ndarray, low: float | None, high: float | None) -> None:
-    from skdep.base import level_of_caller
-
     if low is None or high is None:
         return
     beyond = int(((x < low) | (x > high)).sum())

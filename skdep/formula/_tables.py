@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skdep.formula._evaluation import unknown_column
+from skdep.formula._values import column_of
 
 __all__ = ["as_table", "check_complete", "check_present", "incomplete_rows", "require_formulaic"]
 
@@ -46,7 +47,7 @@ def incomplete_rows(frame: Any, columns: Iterable[str]) -> tuple[np.ndarray, dic
     """Return which rows miss something (n_rows,), and how much each column misses."""
     broken, counts = np.zeros(len(frame), dtype=bool), {}
     for name in columns:
-        gone = frame[name].isna().to_numpy()
+        gone = column_of(frame, name).isna().to_numpy()
         if gone.any():
             counts[name] = int(gone.sum())
             broken |= gone

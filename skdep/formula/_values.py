@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Columns", "Factor", "as_number", "column_value", "factor_of", "level_text"]
+__all__ = ["Columns", "Factor", "as_number", "column_of", "column_value", "factor_of", "level_text"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +91,14 @@ def factor_of(labels: Any, levels: Sequence[Hashable] | None = None) -> Factor:
 
 def _plain(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
+
+
+def column_of(frame: Any, name: str) -> Any:
+    """Return a column as a Series; a name that several have raises ValueError."""
+    column = frame[name]
+    if column.ndim != 1:
+        raise ValueError(f"The data have several columns {name!r}.")
+    return column
 
 
 def column_value(column: Any, name: str) -> np.ndarray | Factor:

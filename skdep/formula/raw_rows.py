@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from skdep.formula._tables import check_present
+
 __all__ = ["features_of", "offset_of", "rows_of", "used_columns"]
 
 
@@ -71,4 +73,8 @@ def _is_raw(est: Any, X: Any) -> bool:
 
 def used_columns(est: Any, X: Any) -> Any:
     """Return raw data without the columns that the formula of a fit does not use; anything else as it is."""
-    return X[list(est.formula_.variables)] if _is_raw(est, X) and hasattr(X, "loc") else X
+    if not _is_raw(est, X) or not hasattr(X, "loc"):
+        return X
+    names = list(est.formula_.variables)
+    check_present(X, names)
+    return X[names]

@@ -13,9 +13,10 @@ from skdep._compat import Interval, StrOptions
 from skdep._docs import read_more
 from skdep._fitted import FittedInference
 from skdep._linalg import is_ill_conditioned
+from skdep._stack import level_of_caller
 from skdep._threads import threads_over_blocks
 from skdep._validation import check_weights
-from skdep.base import DependentDataEstimator, FitNotes, level_of_caller
+from skdep.base import DependentDataEstimator, FitNotes
 from skdep.clusters import describe_sizes
 from skdep.exceptions import CollinearityWarning, WeightWarning
 from skdep.families import Binomial, Family

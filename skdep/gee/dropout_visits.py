@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from skdep._docs import read_more
+from skdep._stack import level_of_caller
 from skdep._validation import check_time
-from skdep.base import level_of_caller
 from skdep.clusters import Clusters, encode_factors
 from skdep.exceptions import WeightWarning
 

@@ -82,7 +82,10 @@ class ComparedData:
         metadata = self.metadata_of(structure)._asdict()
         given = {name: _taken(part, rows) for name, part in metadata.items() if part is not None}
         model = clone(self.template).set_params(working_correlation=structure)
-        return model.fit(self.X if X is None else X, _taken(self.y, rows), **given)
+        model.fit(self.X if X is None else X, _taken(self.y, rows), **given)
+        if hasattr(self.template, "formula_"):  # so that fits take raw data
+            model.formula_ = self.template.formula_
+        return model
 
     def held_out(
         self, names: list[str], candidates: dict[str, Any], cv: Any, notes: dict[str, list[str]]
@@ -118,9 +121,9 @@ class ComparedData:
         est = self.est
         while hasattr(est, "best_estimator_"):
             est = est.best_estimator_
-        inside, outside = _taken(self.given_X, train), _taken(self.given_X, test)
         if not hasattr(est, "steps") or len(est.steps) == 1:
-            return inside, outside
+            return _taken(self.X, train), _taken(self.X, test)
+        inside, outside = _taken(self.given_X, train), _taken(self.given_X, test)
         before = clone(est[:-1]).fit(inside, _taken(self.y, train))
         return before.transform(inside), before.transform(outside)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from skdep._docs import read_more
 from skdep._fitted import FittedInference
-from skdep.base import level_of_caller
+from skdep._stack import level_of_caller
 from skdep.inference._table import critical_value, two_sided_p_value
 from skdep.inference.coef_table import chosen_df
 

@@ -11,7 +11,7 @@ from sklearn.base import is_classifier
 
 from skdep._docs import read_more
 from skdep._fingerprint import DataFingerprint
-from skdep.base import level_of_caller
+from skdep._stack import level_of_caller
 from skdep.exceptions import ConvergenceWarning
 from skdep.inference._access import is_posterior, unwrap
 

@@ -20,6 +20,7 @@ from skdep._validation import check_rows, check_weights
 from skdep.base import FitNotes
 from skdep.clusters import encode_factors
 from skdep.families import Binomial, Family, get_family
+from skdep.formula.raw_rows import features_of
 from skdep.gee.base import BaseGEE
 from skdep.gee.equations import Equations, Evaluation, GEEData, Model
 from skdep.gee.given_rows import GEEMetadata
@@ -109,7 +110,7 @@ def check_marginal(est: Any, caller: str) -> None:
 def template_within(est: Any, X: Any, y: Any) -> tuple[Any, Any]:
     """Return the estimator in a pipeline or fitted search, to be fitted anew, and X as it reaches it.
 
-    The steps before it are fitted to X and y.
+    The steps before it are fitted to X and y. Raw data of a fit by formula become its features.
     """
     while hasattr(est, "best_estimator_") or hasattr(est, "steps"):
         if hasattr(est, "best_estimator_"):
@@ -119,7 +120,7 @@ def template_within(est: Any, X: Any, y: Any) -> tuple[Any, Any]:
             before = clone(est[:-1])
             X = named_columns(before, before.fit_transform(X, y))
         est = est.steps[-1][1]
-    return est, X
+    return est, features_of(est, X)
 
 
 def named_columns(steps: Any, X: Any) -> Any:

@@ -12,8 +12,9 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, check_consistent_length
 
 from skdep._basis import Basis, full_rank_basis
+from skdep._stack import level_of_caller
 from skdep._validation import check_rows, check_weights
-from skdep.base import DependentDataEstimator, level_of_caller
+from skdep.base import DependentDataEstimator
 from skdep.clusters import encode_factors
 from skdep.formula.raw_rows import features_of
 from skdep.mixed.base import MixedEstimator

@@ -18,8 +18,8 @@ from sklearn.utils import _safe_indexing, check_random_state
 
 from skdep._html import frame_html, result_html
 from skdep._progress import Progress
+from skdep._stack import level_of_caller
 from skdep._validation import check_weights
-from skdep.base import level_of_caller
 from skdep.exceptions import CollinearityWarning, FewClustersWarning
 from skdep.formula.raw_rows import offset_of
 from skdep.inference._bootstrap_plans import bootstrap_plan
@@ -192,7 +192,8 @@ def bootstrap(
         work = (delayed(refit)(plan.simulator.products(*batch)) for batch in batches)
     else:
         names, estimate = _named(statistic(model))
-        again = partial(_fit_again, plan.twin, statistic, X, groups, weights, offset)
+        formula = getattr(model, "formula_", None)
+        again = partial(_fit_again, plan.twin, formula, statistic, X, groups, weights, offset)
         work = (delayed(again)(plan.outcomes(plan.simulator.to_user(batch[0]))) for batch in batches)
     with Progress("Bootstrap", n_boot, progress) as report:
         values, failed, singular = _collect(work, n_jobs, report)
@@ -271,6 +272,7 @@ def _named(result: Any) -> tuple[list[str], np.ndarray]:
 
 def _fit_again(
     twin: Any,
+    formula: Any,
     statistic: Callable[[Any], Any],
     X: Any,
     groups: Any,
@@ -294,6 +296,8 @@ def _fit_again(
             except np.linalg.LinAlgError:
                 values.append(None)
                 continue
+            if formula is not None:  # statistics may predict raw data
+                again.formula_ = formula
             singular[number] = again.singular_
             values.append(_named(statistic(again))[1] if again.converged_ else None)
     failed = np.array([value is None for value in values])

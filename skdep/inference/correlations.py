@@ -13,6 +13,7 @@ import pandas as pd
 
 from skdep._html import frame_html, result_html
 from skdep._progress import tracked
+from skdep.formula.raw_rows import offset_of
 from skdep.gee.base import BaseGEE
 from skdep.gee.given_rows import GEEMetadata
 from skdep.inference._correlation_criteria import CRITERIA, criteria_of_fit
@@ -242,6 +243,7 @@ def compare_correlations(
     """
     if groups is None:
         raise ValueError("Without groups every row is a cluster, and there is no correlation to choose: pass groups=.")
+    offset = offset_of(est, X, offset)
     template, reached = template_within(est, X, y)
     if not isinstance(template, BaseGEE):
         raise TypeError(f"compare_correlations is for GEERegressor and GEEClassifier, got {type(template).__name__}.")

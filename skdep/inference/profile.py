@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skdep._docs import read_more
 from skdep._html import frame_html, result_html
 from skdep._progress import Progress
-from skdep.base import level_of_caller
+from skdep._stack import level_of_caller
 from skdep.formula.raw_rows import offset_of
 from skdep.inference._access import unwrap
 from skdep.inference._features import last_step

@@ -28,6 +28,7 @@ from skdep._html import frame_html, result_html
 from skdep._linalg import is_ill_conditioned
 from skdep._threads import threads_over_blocks
 from skdep.base import FitNotes
+from skdep.formula.raw_rows import offset_of
 from skdep.gee.checks import FitChecks
 from skdep.gee.equations import Equations, Evaluation, GEEData, WhiteBlock
 from skdep.gee.given_rows import GEEMetadata
@@ -187,6 +188,7 @@ def score_test(
     >>> print(score_test(gee, ["age", "smoke"], ohio.data, ohio.target, groups=ohio.groups))
     Score test (robust): 8.8833 on chi2(2), p = 0.01178
     """
+    offset = offset_of(est, X, offset)
     template, X = template_within(est, X, y)
     check_marginal(template, "score_test")
     notes = FitNotes()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from skdep._docs import read_more
-from skdep.base import level_of_caller
+from skdep._stack import level_of_caller
 from skdep.clusters import encode_factors
 from skdep.mixed.fit import LinearMixedFit
 from skdep.mixed.terms import INTERCEPT

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from skdep._stack import level_of_caller
 from skdep._validation import check_weights
 from skdep.exceptions import WeightWarning
 from skdep.survey.design import SurveyDesign, survey_design
@@ -111,8 +112,6 @@ def survey_sample(design: Any, sample_weight: Any, groups: Any, strata: Any, fpc
         weights = _weights_of_design(design)
     if weights is not None:
         return SurveySample(design, weights, True)
-    from skdep.base import level_of_caller  # which needs this package
-
     warnings.warn(
         "Neither sample_weight nor fpc was given: all rows weigh the same.", WeightWarning, stacklevel=level_of_caller()
     )

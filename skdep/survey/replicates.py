@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from skdep._stack import level_of_caller
 from skdep._threads import one_blas_thread
 from skdep._validation import check_weights
 from skdep.exceptions import ConvergenceWarning
@@ -248,8 +249,6 @@ class ReplicateWeights:
             )
         n_missing = int(np.sum(~np.isfinite(estimates).all(axis=1)))
         if n_missing:
-            from skdep.base import level_of_caller  # which needs this package
-
             message = f"{n_missing} of {self.n_replicates} replicates have no estimates: {left_out_message(self)}"
             warnings.warn(message, ConvergenceWarning, stacklevel=level_of_caller())
         return self.variance_of_found(estimates, full)

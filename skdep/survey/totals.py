@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skdep.survey._columns import numeric_columns
+from skdep.survey._domains import domains_of, rows_inside
 from skdep.survey._sample import SurveySample, survey_sample
 from skdep.survey.design import SurveyDesign
 from skdep.survey.replicates import ReplicateWeights
@@ -61,8 +62,9 @@ def survey_mean(
     domain : array-like of bool of shape (n_rows,), optional
         Rows of the part of the population that is asked about. **Do not leave rows out instead**: units without a row
         in the domain count for the variance.
-    by : array-like of shape (n_rows,), optional
-        Labels of domains: an estimate for each.
+    by : array-like of shape (n_rows,) or (n_rows, n_labels), optional
+        Labels of domains: an estimate for each label, or combination of labels; rows that miss one are in none,
+        which is warned of.
     level : float, default=0.95
         Confidence level of the intervals.
     df : "normal" or float, optional
@@ -148,8 +150,9 @@ def survey_total(
         The design, as of `survey_mean`.
     domain : array-like of bool of shape (n_rows,), optional
         Rows of the part of the population that is asked about.
-    by : array-like of shape (n_rows,), optional
-        Labels of domains: an estimate for each.
+    by : array-like of shape (n_rows,) or (n_rows, n_labels), optional
+        Labels of domains: an estimate for each label, or combination of labels; rows that miss one are in none,
+        which is warned of.
     level : float, default=0.95
         Confidence level of the intervals.
     df : "normal" or float, optional
@@ -219,8 +222,9 @@ def survey_ratio(
         The design, as of `survey_mean`.
     domain : array-like of bool of shape (n_rows,), optional
         Rows of the part of the population that is asked about.
-    by : array-like of shape (n_rows,), optional
-        Labels of domains: an estimate for each.
+    by : array-like of shape (n_rows,) or (n_rows, n_labels), optional
+        Labels of domains: an estimate for each label, or combination of labels; rows that miss one are in none,
+        which is warned of.
     level : float, default=0.95
         Confidence level of the intervals.
     df : "normal" or float, optional
@@ -286,33 +290,22 @@ def _by_domain(
 
     from skdep.inference._table import Table
 
-    inside = _domain(domain, sample.n_rows)
+    inside = rows_inside(domain, sample.n_rows)
     if by is None:
         return _tabulated(values, sample, estimate, inside, level=level, df=df, name=name)
-    labels = pd.Series(np.asarray(by)).astype(object) if not isinstance(by, pd.Series) else by
-    if len(labels) != sample.n_rows:
-        raise ValueError(f"by has {len(labels)} labels for {sample.n_rows} rows.")
-    codes, levels = pd.factorize(labels, sort=True)
-    counted = inside & (codes >= 0) & (sample.weights > 0)
+    domains = domains_of(by, sample.n_rows)
+    counted = inside & (domains.codes >= 0) & (sample.weights > 0)
     tables = {
-        levels[k]: _tabulated(values, sample, estimate, inside & (codes == k), level=level, df=df, name=name)
-        for k in np.unique(codes[counted])
+        domains.keys[k]: _tabulated(
+            values, sample, estimate, inside & (domains.codes == k), level=level, df=df, name=name
+        )
+        for k in np.unique(domains.codes[counted])
     }
     if not tables:
         raise ValueError("The domain has no row of positive weight.")
-    title = "domain" if getattr(by, "name", None) is None else by.name
-    joined = pd.concat([table.to_frame() for table in tables.values()], keys=list(tables), names=[title, "variable"])
+    frames = [table.to_frame() for table in tables.values()]
+    joined = pd.concat(frames, keys=list(tables), names=[*domains.titles, "variable"])
     return Table(joined.droplevel("variable") if len(joined) == len(tables) else joined)
-
-
-def _domain(domain: Any, n_rows: int) -> np.ndarray:
-    """Return which rows are in the domain (n_rows,)."""
-    if domain is None:
-        return np.ones(n_rows, dtype=bool)
-    inside = np.asarray(domain)
-    if inside.shape != (n_rows,) or not (inside.dtype == bool or np.isin(inside, (0, 1)).all()):
-        raise ValueError(f"domain must be a boolean for each of the {n_rows} rows, got shape {inside.shape}.")
-    return inside.astype(bool)
 
 
 def _tabulated(

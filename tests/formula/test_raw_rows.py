@@ -120,3 +120,30 @@ def test_pictures(counts):
         lines, sleep, sleep["Reaction"], groups=sleep["Subject"], feature="Days", grid_resolution=4
     )
     assert display is not None
+
+
+def test_rows_that_are_not_there():
+    frame = table("seizure")
+    model = MixedLinear.from_formula("y ~ x * trt + (1 | id)", frame)
+    with pytest.raises(ValueError, match="0 sample"):
+        model.predict(frame[:0])
+    assert model.formula_.features(frame[:0]).shape == (0, 3)
+    with pytest.raises(ValueError, match="no column 'x'"):
+        marginal_effects(model, frame.drop(columns="x"))
+
+
+def test_columns_of_one_name():
+    frame = table("seizure")
+    twice = pd.concat([frame, frame[["id"]]], axis=1)
+    with pytest.raises(ValueError, match="several columns 'id'"):
+        MixedLinear.from_formula("y ~ x + (1 | id)", twice)
+    with pytest.raises(ValueError, match="several columns 'id'"):
+        GEERegressor.from_formula("y ~ x", twice, groups="id")
+    assert GEERegressor.from_formula("y ~ x", twice).n_features_in_ == 1
+
+
+def test_arrays_of_another_length():
+    frame = table("seizure")
+    frame.loc[3, "x"] = None
+    with pytest.raises(ValueError, match="groups has 5 values"):
+        GEERegressor.from_formula("y ~ x", frame, groups=frame["id"][:5], missing="drop")

@@ -142,6 +142,23 @@ def test_domain_means_are_coefficients_of_indicators():
     )
 
 
+def test_domains_by_several_labels():
+    frame, design = DESIGNS["strat"]
+    labels = frame[["stype", "sch.wide"]]
+    table = survey_mean(frame["api00"], by=labels, **design)
+    assert table.to_frame().index.names == ["stype", "sch.wide"]
+    assert list(table.index) == [(kind, met) for kind in "EHM" for met in ("No", "Yes")]
+    for (kind, met), row in table.to_frame().iterrows():
+        alone = survey_mean(frame["api00"], domain=(frame["stype"] == kind) & (frame["sch.wide"] == met), **design)
+        assert_allclose(row, alone.to_frame().iloc[0], rtol=1e-12)
+    arrays = survey_mean(frame["api00"], by=labels.to_numpy(), **design)
+    assert_allclose(arrays, table, rtol=1e-12)
+    some = labels.where(frame["sch.wide"] == "Yes")
+    with pytest.warns(UserWarning, match="by is missing in .* in no domain"):
+        left = survey_mean(frame["api00"], by=some, **design)
+    assert_allclose(left, table.to_frame().xs("Yes", level=1, drop_level=False), rtol=1e-12)
+
+
 def test_shares_and_counts():
     frame, design = DESIGNS["strat"]
     shares = survey_mean(frame["sch.wide"], **design)
@@ -219,6 +236,7 @@ def test_rows_without_weights():
         survey_total(frame["api00"], groups=frame["dnum"])
 
 
+@pytest.mark.filterwarnings("ignore:by is missing")
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -229,6 +247,7 @@ def test_rows_without_weights():
         ({"domain": np.zeros(200, dtype=bool)}, "no row of positive weight"),
         ({"domain": np.arange(200)}, "must be a boolean for each"),
         ({"domain": [True]}, "must be a boolean for each"),
+        ({"domain": pd.array([True, None] * 100, dtype="boolean")}, "missing in 100 rows, first in row 1"),
         ({"by": ["a"]}, "by has 1 labels for 200 rows"),
         ({"by": [None] * 200}, "no row of positive weight"),
         ({"design": survey_design(200)}, "give one or the other"),
