@@ -113,7 +113,7 @@ for number, row in designs.iterrows():
 nested.set(
     ylim=(0, 1.25 * designs["standard error"].max()),
     xticks=assays,
-    xlim=(0.4, 6.4),
+    xlim=(0.1, 6.4),
     xlabel="assays of each cask",
     ylabel="standard error of a batch's mean",
     title=f"Paste: casks that {BUDGET:.0f} buys",
