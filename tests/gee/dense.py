@@ -114,11 +114,11 @@ def ar1_moment_alpha(lags, products, counts, *, lower: float) -> float:
     lags, products, counts = map(np.asarray, (lags, products, counts))
 
     def rho(alpha):
-        size = abs(alpha) ** lags
-        return np.where(lags % 2 == 1, -size, size) if alpha < 0 else size
+        size = np.abs(alpha) ** lags
+        return np.where((lags % 2 == 1) & (alpha < 0), -size, size)
 
     def objective(alpha):
-        return np.sum(counts * rho(alpha) ** 2 / 2 - products * rho(alpha))
+        return np.sum(counts * rho(alpha) ** 2 / 2 - products * rho(alpha), axis=-1)
 
     def slope(alpha):
         # d rho / d alpha = lag alpha^(lag - 1) = lag rho / alpha
@@ -126,7 +126,7 @@ def ar1_moment_alpha(lags, products, counts, *, lower: float) -> float:
 
     largest = np.sqrt(1 - LEAST_EIGENVALUE)
     grid = np.linspace(-largest if lower < 0 else 1e-6, largest, 400)  # an even number: 0 is not among them
-    best = int(np.argmin([objective(alpha) for alpha in grid]))
+    best = int(np.argmin(objective(grid[:, None])))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     if slope(low) < 0 < slope(high):
         return optimize.brentq(slope, low, high, xtol=1e-15, rtol=1e-14)
@@ -246,6 +246,8 @@ def association(
     clusters, e, scale, structure, dof, subtracted, weights, counts, time, all_times, n_lags=None, units=None
 ):
     """Return alpha by loops over pairs; SAS weighs a product by the root of both weights, geepack by both."""
+    if structure == "independence":
+        return 0.0
     T = len(all_times)
     products, mass = np.zeros((T, T)), np.zeros((T, T))
     lags, lag_products, lag_mass = [], [], []
@@ -264,10 +266,11 @@ def association(
             if structure in ("nested", "m_dependent", "toeplitz") and number < n_classes:
                 class_products[number] += product
                 class_mass[number] += pair
-            a, b = np.searchsorted(all_times, [time[j], time[k]])
-            for index in ((a, b), (b, a)):
-                products[index] += product
-                mass[index] += pair
+            if structure == "unstructured":
+                a, b = np.searchsorted(all_times, [time[j], time[k]])
+                for index in ((a, b), (b, a)):
+                    products[index] += product
+                    mass[index] += pair
             if dof == "n" or later == position + 1:
                 lags.append(time[k] - time[j])
                 lag_products.append(product)

@@ -23,6 +23,7 @@ Kenward and Roger (1997), Biometrics 53, 983-997: adjusted covariance, denominat
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import linalg, optimize
@@ -49,7 +50,7 @@ class Term:
         return [(i, j) for j in range(q) for i in range(j, q) if block[i] == block[j]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # designs are told apart by identity, so that what follows from one is kept
 class Design:
     """Data of a linear mixed model; X has the constant column, if there is an intercept."""
 
@@ -96,6 +97,7 @@ def dense_z(codes: np.ndarray, Z: np.ndarray, n_levels: int) -> np.ndarray:
     return full
 
 
+@lru_cache(maxsize=4)
 def stacked_z(design: Design) -> np.ndarray:
     """Return Z of all terms side by side."""
     return np.hstack([np.zeros((len(design.y), 0)), *(dense_z(t.codes, t.Z, t.n_levels) for t in design.terms)])
@@ -114,6 +116,7 @@ def marginal_covariance(design: Design, theta) -> np.ndarray:
     return Z @ stacked_covariance(design, theta) @ Z.T + theta[-1] * np.diag(1 / design.W)
 
 
+@lru_cache(maxsize=4)
 def derivatives(design: Design) -> list[np.ndarray]:
     """Return dV / dtheta_i, constant since V is linear: rows of one level have z_r' E z_s, others 0; last W^{-1}."""
     found = []
@@ -202,8 +205,9 @@ def observed_information(design: Design, theta, method: str = "reml") -> np.ndar
     """Return minus the second derivatives of log L, with beta profiled out: y'P V_i P V_j P y - 1/2 tr(M V_i M V_j)."""
     fit = gls(design, theta)
     M, Py, V_dot = fit.V_inverse if method == "ml" else fit.P, fit.P @ design.y, derivatives(design)
+    working, products = [V_i @ Py for V_i in V_dot], [M @ V_i for V_i in V_dot]
     return np.array(
-        [[Py @ V_i @ fit.P @ V_j @ Py - 0.5 * np.trace(M @ V_i @ M @ V_j) for V_j in V_dot] for V_i in V_dot]
+        [[a @ fit.P @ b - 0.5 * np.sum(A * B.T) for b, B in zip(working, products)] for a, A in zip(working, products)]
     )
 
 

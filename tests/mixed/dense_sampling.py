@@ -17,6 +17,7 @@ Rabe-Hesketh and Skrondal (2006), J. Royal Statistical Society A 169, 805-827: p
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -37,14 +38,20 @@ def scaled_weights(weights: np.ndarray, codes: np.ndarray, scaling: str) -> np.n
     return scaled
 
 
-def clusters_of(design: Design, theta) -> list[tuple[np.ndarray, ...]]:
-    """Return X, y, w and V of every level of the first, outermost, factor; rows of weight 0 are not there."""
+@lru_cache(maxsize=4)
+def weighted_rows(design: Design) -> Design:
+    """Return the design without rows of weight 0."""
     kept = np.flatnonzero(design.W > 0)
     terms = tuple(replace(term, codes=term.codes[kept], Z=term.Z[kept]) for term in design.terms)
-    present = Design(design.X[kept], design.y[kept], terms, design.W[kept])
+    return Design(design.X[kept], design.y[kept], terms, design.W[kept])
+
+
+def clusters_of(design: Design, theta) -> list[tuple[np.ndarray, ...]]:
+    """Return X, y, w and V of every level of the first, outermost, factor; rows of weight 0 are not there."""
+    present = weighted_rows(design)
     V, found = marginal_covariance(present, theta), []
     for j in range(design.terms[0].n_levels):
-        rows = np.flatnonzero(terms[0].codes == j)
+        rows = np.flatnonzero(present.terms[0].codes == j)
         found.append((present.X[rows], present.y[rows], present.W[rows], V[np.ix_(rows, rows)]))
     return found
 
