@@ -1,4 +1,4 @@
-"""Examples in docstrings that draw: without a window, and only where matplotlib is installed."""
+"""All tests: pictures without a window, docstrings of extras only where they are installed, threads by the process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "Agg")
 collect_ignore_glob = [] if find_spec("matplotlib") else ["skdep/plotting/*.py"]
 collect_ignore_glob += [] if find_spec("formulaic") else ["skdep/formula/*.py"]
+
+
+def pytest_configure(config):
+    """Leave each of several processes one thread of linear algebra: with more they wait for each other."""
+    if hasattr(config, "workerinput"):
+        import numpy  # noqa: F401  (what is not loaded cannot be limited)
+        import scipy.linalg  # noqa: F401
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(1, user_api="blas")
 
 
 @pytest.fixture(autouse=True)

@@ -100,17 +100,25 @@ def blas_threads():
     return [library["num_threads"] for library in ThreadpoolController().select(user_api="blas").info()]
 
 
+@pytest.fixture
+def two_blas_threads():
+    with threadpool_limits(2, user_api="blas"):
+        if max(blas_threads(), default=1) < 2:
+            pytest.skip("needs a BLAS with two threads")
+        yield
+
+
+@pytest.mark.usefixtures("two_blas_threads")
 def test_the_blas_gets_its_threads_back():
     before = blas_threads()
     add_up_blocks(lambda rows: (1,), 100_000, 600)
     assert blas_threads() == before
 
 
+@pytest.mark.usefixtures("two_blas_threads")
 def test_the_blas_gets_its_threads_back_when_fits_overlap():
     """Two fits in threads of the caller: the second starts while the first runs, and ends after it."""
     before = blas_threads()
-    if max(before, default=1) < 2:
-        pytest.skip("needs a BLAS with two threads")
     first_runs, second_runs, first_done = threading.Event(), threading.Event(), threading.Event()
 
     def first(rows):
@@ -132,7 +140,4 @@ def test_the_blas_gets_its_threads_back_when_fits_overlap():
     add_up_blocks(first, 1000, 600)
     first_done.set()
     other.join()
-    try:
-        assert blas_threads() == before
-    finally:
-        threadpool_limits(max(before))  # do not let a failure here slow down every later test
+    assert blas_threads() == before
