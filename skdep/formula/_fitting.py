@@ -177,7 +177,7 @@ def _kept_rows(frame: Any, used: tuple[str, ...], arrays: Mapping[str, Any], mis
     if broken.all():
         raise ValueError(f"Every row misses something, in {listed}: no row is left.")
     warnings.warn(
-        f"{int(broken.sum())} of {len(frame)} rows miss values and are left out, in {listed}.",
+        f"Rows that miss values are left out: {int(broken.sum())} of {len(frame)}, in {listed}.",
         UserWarning,
         stacklevel=level_of_caller(),
     )
@@ -228,7 +228,7 @@ def _fit(est: Any, fitted: FittedFormula, frame: Any, arrays: Mapping[str, Any])
     if hasattr(est, "estimator_"):
         est.estimator_.formula_ = fitted
     if fitted.n_dropped:
-        note = f"{fitted.n_dropped} rows miss values and were left out."
+        note = f"Rows that miss values were left out: {fitted.n_dropped}."
         est._inference = est._inference.described(est._inference.facts, (*est._inference.notes, note))
 
 

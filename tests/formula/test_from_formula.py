@@ -201,12 +201,12 @@ def test_missing_values_raise_or_are_left_out_with_a_warning():
         ValueError, match=r"missing in 2 of 444 rows, first in row 1, in columns 'age' \(2\), 'person' \(1\)"
     ):
         MixedLogit.from_formula("outcome ~ age + (1 | person)", frame)
-    with pytest.warns(UserWarning, match="2 of 444 rows miss values and are left out"):
+    with pytest.warns(UserWarning, match="left out: 2 of 444"):
         model = MixedLogit.from_formula("outcome ~ age + (1 | person)", frame, missing="drop")
     expected = MixedLogit.from_formula("outcome ~ age + (1 | person)", frame.drop(index=[1, 9]))
     assert model.loglik_ == expected.loglik_
     assert model.formula_.n_dropped == 2 and expected.formula_.n_dropped == 0
-    assert "2 rows miss values" in str(model.summary())
+    assert "miss values were left out: 2" in str(model.summary())
     weights = np.ones(444)
     weights[3] = np.nan
     with pytest.warns(UserWarning, match=r"3 of 444 rows .* 'sample_weight' \(1\)"):
