@@ -99,8 +99,18 @@ RELABELLED = {
 }
 
 
-@every_case
-@pytest.mark.parametrize("labels", RELABELLED.values(), ids=RELABELLED.keys())
+def _labellings():
+    """All labels for one case of every estimator, and in turn some for its others: labels are read in one place."""
+    seen = set()
+    for number, case in enumerate(CASES):
+        first = type(case.estimator) not in seen
+        seen.add(type(case.estimator))
+        for k, labels in enumerate(RELABELLED):
+            if first or (number + k) % 4 == 0:
+                yield pytest.param(case, RELABELLED[labels], id=f"{labels}-{case.name}")
+
+
+@pytest.mark.parametrize(("case", "labels"), _labellings())
 def test_names_of_groups_do_not_matter(case, labels):
     rows = case.data()
     codes = np.unique(rows.groups, return_inverse=True)[1]

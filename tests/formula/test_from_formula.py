@@ -209,7 +209,7 @@ def test_missing_values_raise_or_are_left_out_with_a_warning():
     assert "miss values were left out: 2" in str(model.summary())
     weights = np.ones(444)
     weights[3] = np.nan
-    with pytest.warns(UserWarning, match=r"3 of 444 rows .* 'sample_weight' \(1\)"):
+    with pytest.warns(UserWarning, match=r"left out: 3 of 444, .* 'sample_weight' \(1\)"):
         model = LogitRegressor.from_formula(
             "outcome ~ age", frame, sample_weight=weights, groups="person", missing="drop"
         )
