@@ -138,6 +138,7 @@ decision = (
     f"deviation by {laplace['SD of clusters (%)']:.0f}% and the log-likelihood by "
     f"{abs(laplace['log-likelihood']):.1f}, where {TEST:.1f} makes a likelihood ratio test of one parameter reject. "
     f"{enough[hard]} nodes are enough for them, {enough[easy]} for the herds. Leave n_quadrature at 'auto', which "
-    f"took {chosen[hard]} and {chosen[easy]}, and compare log-likelihoods of the same number of nodes only."
+    f"took {chosen[hard]} and {chosen[easy]}, and compare log-likelihoods "
+    "of fits by 'auto' only, or of the same number of nodes."
 )
 print(fill(decision, width=100))

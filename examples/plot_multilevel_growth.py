@@ -23,8 +23,9 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # Okabe and Ito: told apar
 TOO_SLOW = 350.0  # ms: a reaction that costs another two metres at 90 km/h, against the rested average
 
 # %%
-# Data: the first two days were training and baseline; the days after are modelled
-# --------------------------------------------------------------------------------
+# Data: the first two days were for training, the third was the baseline
+# ----------------------------------------------------------------------
+# Nights of short sleep are counted from the baseline, and the days from there on are modelled.
 # The mean of the two rested days becomes a feature of the driver, constant within the cluster.
 sleep = load_sleepstudy()
 later = sleep.data["Days"] >= 2

@@ -151,8 +151,9 @@ decision = (
     f"Decision: {verdict}. Progabide multiplies the rate by {everyone['estimate']:.2f} ({everyone['conf_low']:.2f} to "
     f"{everyone['conf_high']:.2f}) beyond placebo, and by {without['estimate']:.2f} ({without['conf_low']:.2f} to "
     f"{without['conf_high']:.2f}) without patient {suspect}: the estimate hangs on one patient, the decision does "
-    f"not. Poisson regression of independent rows, which takes a variance {everybody.scale_:.0f} times too large for "
-    f"the mean, gives p = {careless['p_value'].iloc[0]:.2g} with and p = {careless['p_value'].iloc[1]:.2g} without "
+    f"not. Poisson regression of independent rows, which takes variances to equal means where they "
+    f"are {everybody.scale_:.0f} times as large, gives "
+    f"p = {careless['p_value'].iloc[0]:.2g} with and p = {careless['p_value'].iloc[1]:.2g} without "
     f"the patient{', and would have let one patient decide' if flips else ''}."
 )
 print(fill(decision, width=100))

@@ -46,7 +46,12 @@ class PosteriorMean:
         return self._added(block, len(rows))
 
     def average_slope(
-        self, rows: np.ndarray, offset: np.ndarray, weights: np.ndarray, direction: np.ndarray
+        self,
+        rows: np.ndarray,
+        offset: np.ndarray,
+        weights: np.ndarray,
+        direction: np.ndarray,
+        by_offset: np.ndarray,
     ) -> np.ndarray:
         """Return the weighted sum of the slopes of the probabilities along a direction (S,).
 
@@ -58,7 +63,10 @@ class PosteriorMean:
             Known part of the log odds; weights.
         direction : ndarray of shape (n_rows, n_features) or (1, n_features)
             By how much the features move; a single row is for all.
+        by_offset : ndarray of shape (n_rows,) or (1,)
+            By how much the offset moves.
         """
+        by_offset = np.broadcast_to(by_offset, offset.shape)
         params = self._predictor.params
 
         def block(part: slice) -> np.ndarray:
@@ -66,7 +74,7 @@ class PosteriorMean:
             variance, spread = self._spread(rows[part], moved)
             eta = params[:, 1:] @ rows[part].T + params[:, :1] + offset[part]
             moments = logistic_normal_moments(eta, variance, 1 if spread is None else 2)
-            effect = moments[1] * (params[:, 1:] @ moved.T)
+            effect = moments[1] * (params[:, 1:] @ moved.T + by_offset[part])
             if spread is not None:
                 effect += 0.5 * moments[2] * spread
             return effect @ weights[part]

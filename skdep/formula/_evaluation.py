@@ -14,7 +14,7 @@ from skdep.formula._contrasts import contrasts_of
 from skdep.formula._elementwise import ELEMENTWISE, arithmetic, compare, is_member
 from skdep.formula._stateful import STATEFUL, known_levels, remembered
 from skdep.formula._syntax import Binary, Call, Group, Name, Node, Number, Text, Unary
-from skdep.formula._values import Columns, Factor, as_number, column_of, column_value
+from skdep.formula._values import Columns, Factor, as_number, column_of, column_value, factor_of, level_text
 
 __all__ = ["CONSTANTS", "Evaluator", "unknown_column"]
 
@@ -75,7 +75,7 @@ class Evaluator:
         found = self._known.get(node)
         if found is not None:
             return found
-        found = self.value(node)
+        found = self._as_in_the_fit(self.value(node), node)
         if isinstance(found, np.ndarray) and found.dtype == bool:
             found = Factor(found.astype(np.intp), (False, True), declared=True)
             found = self._with_levels(found, node, keep=True)
@@ -86,10 +86,30 @@ class Evaluator:
         self._known[node] = found
         return found
 
+    def _as_in_the_fit(self, found: Any, node: Node) -> Any:
+        """Return new rows of a variable as what it was in the fit: numbers, or categories.
+
+        A category may come back as its numbers, and numbers 0 and 1 as booleans, from files and from tables written by
+        hand. The design would take the numbers for a column of it.
+        """
+        if self._training or isinstance(found, Columns):
+            return found
+        was_factor = f"levels of {node}" in self._state
+        is_flag = isinstance(found, np.ndarray) and found.dtype == bool
+        if was_factor and not is_flag and not isinstance(found, Factor):
+            return factor_of(self._numbers(found, node))
+        if was_factor or not (is_flag or isinstance(found, Factor)):
+            return found
+        if is_flag:
+            return found.astype(np.float64)
+        raise ValueError(
+            f"{_spoken(node)} was numbers in the fit, and now has categories, the first "
+            f"{level_text(found.levels[0])!r}: make numbers of it."
+        )
+
     def _with_levels(self, found: Factor, node: Node, *, keep: bool) -> Factor:
         state = self._state.setdefault(f"levels of {node}", {})
-        what = f"Column {node.name!r}" if isinstance(node, Name) else str(node)
-        return known_levels(found, state, what, training=self._training, keep_unused=keep)
+        return known_levels(found, state, _spoken(node), training=self._training, keep_unused=keep)
 
     def _numbers(self, found: Any, node: Node) -> np.ndarray | Columns:
         n_rows = len(self._frame)
@@ -204,6 +224,11 @@ class Evaluator:
             else:
                 raise ValueError(f"{node}: the argument {key!r} is not known; there are contr, base and levels.")
         return found if contrasts is None else replace(found, contrasts=contrasts)
+
+
+def _spoken(node: Node) -> str:
+    """Return what a variable is called in messages."""
+    return f"Column {node.name!r}" if isinstance(node, Name) else str(node)
 
 
 def _raw(value: Any) -> Any:

@@ -216,11 +216,12 @@ def _fit(est: Any, fitted: FittedFormula, frame: Any, arrays: Mapping[str, Any])
 
     outcome = fitted.formula.outcome
     assert outcome is not None
+    found = fitted.outcome_values(frame)
     if is_classifier(est):
-        check_order_of_levels(outcome, frame)
+        check_order_of_levels(outcome, found.levels)
     arguments = fitted.arguments_with(frame, arrays)
     X, y = arguments.pop("X"), arguments.pop("y")
-    _check_outcome(est, fitted, y)
+    _check_outcome(est, fitted, y, is_factor=found.is_factor)
     if not X.shape[1] and not fitted.fit_intercept:
         raise ValueError(f"Formula {str(fitted)!r} has neither features nor an intercept: there is nothing to fit.")
     est.fit(X, y, **arguments)
@@ -232,7 +233,7 @@ def _fit(est: Any, fitted: FittedFormula, frame: Any, arrays: Mapping[str, Any])
         est._inference = est._inference.described(est._inference.facts, (*est._inference.notes, note))
 
 
-def _check_outcome(est: Any, fitted: FittedFormula, y: np.ndarray) -> None:
+def _check_outcome(est: Any, fitted: FittedFormula, y: np.ndarray, *, is_factor: bool) -> None:
     from sklearn.base import is_classifier
 
     outcome = fitted.formula.outcome
@@ -243,7 +244,7 @@ def _check_outcome(est: Any, fitted: FittedFormula, y: np.ndarray) -> None:
             raise ValueError(
                 f"The outcome {outcome} counts successes: classifiers take it, and GEERegressor(family='binomial')."
             )
-        if kind not in "biuf":
+        if is_factor or kind not in "biuf":
             raise ValueError(
                 f"The outcome {outcome} is categorical ({y[0]!r}, ...), and {type(est).__name__} needs numbers; a "
                 "classifier takes categories."

@@ -9,7 +9,7 @@ import numpy as np
 
 from skdep.formula._evaluation import Evaluator
 from skdep.formula._syntax import Call, Group, Name, Node
-from skdep.formula._values import Columns, Factor, as_number, column_value
+from skdep.formula._values import Columns, Factor, as_number, column_value, level_text
 
 __all__ = ["Outcome", "check_order_of_levels", "is_counts", "outcome_of", "take"]
 
@@ -24,10 +24,16 @@ class Outcome:
         Numbers or labels; successes where there are `trials`.
     trials : ndarray of shape (n_rows,) or None
         Number of trials, where the formula has ``cbind(successes, failures)``.
+    levels : tuple or None
+        Levels that occur, in their order, where the outcome is a factor or a pandas Categorical.
+    is_factor : bool
+        Whether the formula makes categories of it: ``factor(y)``.
     """
 
     values: np.ndarray
     trials: np.ndarray | None = None
+    levels: tuple[Any, ...] | None = None
+    is_factor: bool = False
 
     @property
     def shares(self) -> np.ndarray:
@@ -93,17 +99,37 @@ def outcome_of(node: Node, frame: Any, evaluator: Evaluator) -> Outcome:
     if isinstance(node, Call) and node.function == "cbind":
         return _counts(node, evaluator)
     if isinstance(node, Name) and node.name in frame.columns:
-        return Outcome(_column(frame[node.name], node.name))
+        return Outcome(_column(frame[node.name], node.name), levels=_declared_levels(frame[node.name]))
     value = evaluator.value(node)
     if isinstance(value, Columns):
         raise ValueError(f"The outcome {node} has {value.values.shape[1]} columns, and must have one.")
-    values = value.labels if isinstance(value, Factor) else np.asarray(value)
+    is_factor = isinstance(value, Factor)
+    values = _plain_labels(value) if is_factor else np.asarray(value)
     if values.shape != (len(frame),):
         raise ValueError(f"The outcome {node} has shape {values.shape}, and not a value for each of {len(frame)} rows.")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise ValueError(f"The outcome {node} is no finite number in row {row}.")
-    return Outcome(values)
+    return Outcome(values, levels=value.used().levels if is_factor else None, is_factor=is_factor)
+
+
+def _plain_labels(value: Factor) -> np.ndarray:
+    """Return labels (n_rows,) in the type of the data: numbers and booleans as such, which classifiers ask for."""
+    labels = value.labels
+    if not all(isinstance(level, bool | int | float) for level in value.levels):
+        return labels
+    found = np.array(labels.tolist())
+    whole = found.dtype.kind == "f" and bool((found == np.round(found)).all())
+    return found.astype(np.int64) if whole else found
+
+
+def _declared_levels(column: Any) -> tuple[Any, ...] | None:
+    """Return the levels of a pandas Categorical that occur, in their order."""
+    import pandas as pd
+
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return None
+    return tuple(level for level in column.cat.categories if (column == level).any())
 
 
 def _column(column: Any, name: str) -> np.ndarray:
@@ -132,22 +158,23 @@ def _counts(node: Call, evaluator: Evaluator) -> Outcome:
     return Outcome(successes, successes + failures)
 
 
-def check_order_of_levels(node: Node, frame: Any) -> None:
-    """Raise ValueError if an outcome's levels are declared in an order that is not the sorted one.
+def check_order_of_levels(node: Node, levels: tuple[Any, ...] | None) -> None:
+    """Raise ValueError if an outcome's two levels are in an order that is not the sorted one.
 
     The success of R is the second level; that of a classifier is the second label in sorted order.
-    """
-    import pandas as pd
 
-    if not (isinstance(node, Name) and node.name in frame.columns):
+    Parameters
+    ----------
+    node : Node
+        What stands before the tilde.
+    levels : tuple or None
+        Its levels in their order, None where it has none.
+    """
+    if levels is None or len(levels) != 2 or list(levels) == sorted(levels, key=lambda one: (str(type(one)), one)):
         return
-    column = frame[node.name]
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        return
-    levels = [level for level in column.cat.categories if (column == level).any()]
-    if len(levels) == 2 and levels != sorted(levels, key=lambda level: (str(type(level)), level)):
-        raise ValueError(
-            f"The levels of the outcome {node} are {levels[0]!r} and {levels[1]!r} in this order, so that R takes "
-            f"{levels[1]!r} for success; classes of a classifier are sorted, and {levels[0]!r} would be. Say which is "
-            f"meant: {node} == {levels[1]!r} ~ ..., or make the column one of plain labels."
-        )
+    first, second = map(level_text, levels)
+    raise ValueError(
+        f"The levels of the outcome {node} are {first!r} and {second!r} in this order, so that R takes {second!r} for "
+        f"success; classes of a classifier are sorted, and {first!r} would be. Say which is meant, as in "
+        f"y == {levels[1]!r} ~ ..., or make the column one of plain labels."
+    )

@@ -17,6 +17,9 @@ __all__ = ["STATEFUL", "known_levels", "remembered"]
 
 State = dict[str, Any]
 
+# Share of the range by which values may be beyond the boundary knots without a word.
+_NEAR_BOUNDARY = 1e-3
+
 
 def _transform(name: str) -> Any:
     from formulaic.transforms import TRANSFORMS
@@ -101,7 +104,8 @@ def _ns(state: State, x: Any, df: Any = None, knots: Any = None, intercept: Any 
 def _warn_beyond(what: str, x: np.ndarray, low: float | None, high: float | None) -> None:
     if low is None or high is None:
         return
-    beyond = int(((x < low) | (x > high)).sum())
+    near = _NEAR_BOUNDARY * (high - low)  # slopes are differences between values a little apart
+    beyond = int(((x < low - near) | (x > high + near)).sum())
     if beyond:
         warnings.warn(
             f"{what}: {beyond} values are beyond the boundary knots {low:g} and {high:g}; the curve is extrapolated.",
@@ -246,14 +250,22 @@ def known_levels(found: Factor, state: State, what: str, *, training: bool, keep
     unseen = again.codes < 0
     if unseen.any():
         rows = np.flatnonzero(unseen)
-        names = list(dict.fromkeys(level_text(label) for label in found.labels[rows].tolist()))
+        labels = found.labels[rows].tolist()
+        names = list(dict.fromkeys(map(level_text, labels)))
+        known = _listed(list(map(level_text, levels))) + _types(labels[0], levels)
         raise ValueError(
             f"{what} has levels that the fit has not seen: {_listed(names)}, in {len(rows)} rows, first in row "
-            f"{int(rows[0])}; it knows {_listed(list(map(level_text, levels)))}. Leave those rows out, or join rare "
-            "levels into one before fitting; in FormulaTransformer a pandas Categorical may declare levels that "
-            "training rows lack."
+            f"{int(rows[0])}; it knows {known}. Leave those rows out, or join rare levels into one before fitting; in "
+            "FormulaTransformer a pandas Categorical may declare levels that training rows lack."
         )
     return again
+
+
+def _types(label: Any, levels: tuple[Any, ...]) -> str:
+    """Return what tells labels from levels that look the same: their types; nothing where they look different."""
+    if level_text(label) not in map(level_text, levels):
+        return ""
+    return f" (labels are {type(label).__name__}, those of the fit {type(levels[0]).__name__})"
 
 
 def _listed(names: list[str]) -> str:

@@ -13,7 +13,7 @@ from skdep.formula._evaluation import Evaluator
 from skdep.formula._outcomes import Outcome, outcome_of
 from skdep.formula._random_effects import RandomEffects, random_effects_of
 from skdep.formula._row_data import RowData, as_designed, labels_of
-from skdep.formula._syntax import Call, Node, names_in
+from skdep.formula._syntax import Call, Name, Node, names_in
 from skdep.formula._tables import as_table, check_complete, check_present, require_formulaic
 from skdep.formula._terms import Formula
 
@@ -99,12 +99,24 @@ class FittedFormula:
         )
 
     @property
+    def offset_variables(self) -> tuple[str, ...]:
+        """Columns of the data that the offset is made of."""
+        return self._used(*self._offset_nodes)
+
+    @property
     def categories(self) -> tuple[str, ...]:
-        """Columns of the data that the formula makes categories of, and nothing else: ``factor(x)``."""
+        """Columns of the data that are categories and nothing else: in the data of the fit, or by ``factor(x)``."""
         nodes = [node for term in self.formula.terms for node in term]
-        made = {name for node in nodes if _is_made_factor(node) for name in names_in(node)}
-        otherwise = {name for node in nodes if not _is_made_factor(node) for name in names_in(node)}
+        made = {name for node in nodes if self._is_category(node) for name in names_in(node)}
+        otherwise = {name for node in nodes if not self._is_category(node) for name in names_in(node)}
         return tuple(name for name in self.variables if name in made - otherwise)
+
+    def _is_category(self, node: Node) -> bool:
+        return f"levels of {node}" in self.state if isinstance(node, Name) else _is_made_factor(node)
+
+    @property
+    def _offset_nodes(self) -> tuple[Node, ...]:
+        return (*self.formula.offsets, *getattr(self.row_data.get("offset"), "nodes", ()))
 
     def _used(self, *nodes: Node) -> tuple[str, ...]:
         """Return the columns of the data of the fit that occur in expressions."""
@@ -178,10 +190,10 @@ class FittedFormula:
         offset : ndarray of shape (n_rows,) or None
             The sum; None where there is none.
         """
-        nodes = (*self.formula.offsets, *getattr(self.row_data.get("offset"), "nodes", ()))
+        nodes = self._offset_nodes
         if not nodes:
             return None
-        frame, evaluator = self._rows(frame, self._used(*nodes))
+        frame, evaluator = self._rows(frame, self.offset_variables)
         total = np.zeros(len(frame))
         for node in nodes:
             value = evaluator.variable(node)
@@ -203,9 +215,10 @@ class FittedFormula:
         y : ndarray of shape (n_rows,)
             Numbers or labels; the share of successes for ``cbind()``.
         """
-        return self._outcome(frame).shares
+        return self.outcome_values(frame).shares
 
-    def _outcome(self, frame: Any) -> Outcome:
+    def outcome_values(self, frame: Any) -> Outcome:
+        """Return `outcome` with numbers of trials and levels, where it has them."""
         assert self.formula.outcome is not None
         frame, evaluator = self._rows(frame, self._used(self.formula.outcome))
         return outcome_of(self.formula.outcome, frame, evaluator)
@@ -239,7 +252,7 @@ class FittedFormula:
         if given.get("offset") is not None and found["offset"] is not None:
             given = {**given, "offset": np.asarray(given["offset"], dtype=np.float64) + found["offset"]}
         found |= given
-        outcome = self._outcome(frame)
+        outcome = self.outcome_values(frame)
         found = {name: value for name, value in found.items() if value is not None}
         return outcome.with_arguments(found, as_shares=self.as_shares)
 

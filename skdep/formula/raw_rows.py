@@ -50,7 +50,7 @@ def offset_of(est: Any, X: Any, offset: Any) -> Any:
     offset : ndarray of shape (n_rows,), or what was given
         The sum; None where there is none.
     """
-    if not _is_raw(est, X):
+    if not _is_raw(est, X) and (offset is not None or not _has_offset(est, X)):
         return offset
     own = est.formula_.offset(X)
     if own is None or offset is None:
@@ -60,8 +60,6 @@ def offset_of(est: Any, X: Any, offset: Any) -> Any:
 
 def rows_of(est: Any, X: Any, offset: Any) -> tuple[Any, Any]:
     """Return features and offset of rows, see `features_of` and `offset_of`."""
-    if not _is_raw(est, X):
-        return X, offset
     return features_of(est, X), offset_of(est, X, offset)
 
 
@@ -71,10 +69,18 @@ def _is_raw(est: Any, X: Any) -> bool:
     return formula is not None and hasattr(X, "columns") and tuple(X.columns) != formula.feature_names
 
 
+def _has_offset(est: Any, X: Any) -> bool:
+    """Say whether X has the columns of the offset: raw data may have the columns of the features and no others."""
+    formula = getattr(est, "formula_", None)
+    if formula is None or not hasattr(X, "columns"):
+        return False
+    return bool(formula.offset_variables) and set(formula.offset_variables) <= set(X.columns)
+
+
 def used_columns(est: Any, X: Any) -> Any:
-    """Return raw data without the columns that the formula of a fit does not use; anything else as it is."""
+    """Return raw data without columns that make neither features nor offset of a fit; anything else as it is."""
     if not _is_raw(est, X) or not hasattr(X, "loc"):
         return X
-    names = list(est.formula_.variables)
+    names = list(dict.fromkeys((*est.formula_.variables, *est.formula_.offset_variables)))
     check_present(X, names)
     return X[names]

@@ -61,15 +61,15 @@ class ChangingFeatures:
     def __init__(self, est: Any, X: Any, offset: Any):
         if hasattr(X, "columns") and not isinstance(X, pd.DataFrame):
             X = pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
+        self._est, self._given_offset = est, offset
+        self._makes_offset = offset_of(est, X, None) is not None
         offset, X = offset_of(est, X, offset), used_columns(est, X)
-        self._est = est
         self._categories = getattr(getattr(est, "formula_", None), "categories", ())
         self.inner, reached = last_step(est, X)
         self.inner._linear_predictor(reached, offset)  # checks columns and offset, as a prediction does
         self.rows = np.asarray(reached, dtype=np.float64)
-        given = check_offset(offset, len(self.rows))
-        self.offset = np.zeros(len(self.rows)) if given is None else given
-        self._transformed = reached is not X
+        self.offset = self._checked(offset)
+        self._transformed = reached is not X or self._makes_offset
         self._X = X if isinstance(X, pd.DataFrame) else np.asarray(X)
         self.names = self._feature_names()
 
@@ -132,16 +132,16 @@ class ChangingFeatures:
         column = self._column(position)
         rolled = column.iloc[np.roll(np.arange(len(column)), 1)].set_axis(column.index)
         return not (
-            np.array_equal(self._with_column(position, rolled), self.rows)
-            and np.array_equal(self.replaced(position, levels[0]), self.replaced(position, levels[-1]))
+            np.array_equal(self._with_column(position, rolled)[0], self.rows)
+            and np.array_equal(self.replaced(position, levels[0])[0], self.replaced(position, levels[-1])[0])
         )
 
-    def replaced(self, position: int, value: Any) -> np.ndarray:
-        """Return the columns of the model with a feature set to a value."""
+    def replaced(self, position: int, value: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the columns of the model, and the offset (n_rows,), with a feature set to a value."""
         if not self._transformed:
             rows = self.rows.copy()
             rows[:, position] = value
-            return rows
+            return rows, self.offset
         column = self._column(position)
         values = pd.Series([value] * len(column), index=column.index)
         return self._with_column(
@@ -152,8 +152,8 @@ class ChangingFeatures:
         column = self._X.iloc[:, position] if isinstance(self._X, pd.DataFrame) else pd.Series(self._X[:, position])
         return column.infer_objects() if column.dtype == object else column
 
-    def _with_column(self, position: int, values: pd.Series) -> np.ndarray:
-        """Return the columns of the model with other values of a feature."""
+    def _with_column(self, position: int, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+        """Return the columns of the model, and the offset, with other values of a feature."""
         if isinstance(self._X, pd.DataFrame):
             frame = self._X.copy(deep=False)
             frame.isetitem(position, values.array)
@@ -162,26 +162,35 @@ class ChangingFeatures:
         array[:, position] = values
         return self._transform(array)
 
-    def _transform(self, X: Any) -> np.ndarray:
-        return np.asarray(last_step(self._est, X)[1], dtype=np.float64)
+    def _transform(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.asarray(last_step(self._est, X)[1], dtype=np.float64)
+        if not self._makes_offset:
+            return rows, self.offset
+        own = self._est.formula_.offset(X)
+        return rows, own if self._given_offset is None else own + self._checked(self._given_offset)
 
-    def direction(self, position: int) -> np.ndarray:
-        """Return the derivative of the columns of the model by a feature: (1, n_columns) or (n_rows, n_columns)."""
+    def _checked(self, offset: Any) -> np.ndarray:
+        given = check_offset(offset, len(self.rows))
+        return np.zeros(len(self.rows)) if given is None else given
+
+    def direction(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return derivatives by a feature: of the model's columns, (n_rows or 1, n_columns), and of the offset."""
         if not self._transformed:
-            return np.eye(self.rows.shape[1])[[position]]
+            return np.eye(self.rows.shape[1])[[position]], np.zeros(1)
         values = self._column(position).astype(np.float64)
         spread, size = float(values.std(ddof=0)), float(values.abs().max())
         # about an origin far away, a change must be one in floating point
         step = _SMALL_CHANGE * (max(spread, 1e-4 * size) if spread > 1e-12 * size else max(size, 1.0))
         above, below = values + step, values - step
         try:
-            upper, lower = self._with_column(position, above), self._with_column(position, below)
+            (upper, raised), (lower, lowered) = (self._with_column(position, values) for values in (above, below))
         except ValueError as error:
             raise ValueError(self._not_smooth(position)) from error
         bend = np.abs(upper + lower - 2.0 * self.rows)
         if not np.all(bend <= 0.01 * np.abs(self.rows).max(axis=0, initial=0.0) + 1e-9):
             raise ValueError(self._not_smooth(position))
-        return (upper - lower) / (above - below).to_numpy()[:, None]
+        length = (above - below).to_numpy()
+        return (upper - lower) / length[:, None], (raised - lowered) / length
 
     def _not_smooth(self, position: int) -> str:
         name = self.names[position]

@@ -152,7 +152,12 @@ class PopulationMean:
         return float(weights @ moments[0]), gradient
 
     def average_slope(
-        self, rows: np.ndarray, weights: np.ndarray, direction: np.ndarray, moments: Sequence[np.ndarray]
+        self,
+        rows: np.ndarray,
+        weights: np.ndarray,
+        direction: np.ndarray,
+        moments: Sequence[np.ndarray],
+        by_offset: np.ndarray,
     ) -> tuple[float, np.ndarray]:
         """Return the weighted sum of the slopes of means along a direction, and its gradient.
 
@@ -166,9 +171,11 @@ class PopulationMean:
             By how much the features move; a single row is for all.
         moments : sequence of ndarray of shape (n_rows,)
             Moments of the rows, of order `slope_order`.
+        by_offset : ndarray of shape (n_rows,) or (1,)
+            By how much the offset moves.
         """
         first, second = moments[1], moments[2]
-        steps = direction @ self._slopes
+        steps = direction @ self._slopes + by_offset
         effect, by_eta = first * steps, second * steps
         if self.random.columns:
             spreads = self.random.slope(rows, direction)

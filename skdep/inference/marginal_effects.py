@@ -86,7 +86,8 @@ def marginal_effects(
     **Columns made of one feature** (indicators of a category, powers, splines, products) belong in a pipeline: then the
     effect of the feature moves them all, as in every row it would. Given as columns of X they count as features of
     their own, and the effect of one holds the others fixed, which for a square means nothing. Slopes through a pipeline
-    are central differences of its columns.
+    are central differences of its columns. A feature in the ``offset()`` of a formula moves the offset too; one that is
+    nowhere else has a row where `features` names it.
 
     **Mixed models**: effects are those in the population, random effects integrated out, not those in a cluster with
     effects of zero. In a logistic model with means m = x'b and variances v = z'Sigma z of the linear predictor the
@@ -201,10 +202,10 @@ class _Effects:
             )
 
     def _add_slope(self, position: int) -> None:
-        direction = self.changing.direction(position)
+        direction, by_offset = self.changing.direction(position)
         if self.drop_unused and not direction.any():
             return
-        self._append(position, "slope", *self._slope(direction))
+        self._append(position, "slope", *self._slope(direction, by_offset))
 
     def _add_differences(self, position: int, levels: list[Any]) -> None:
         reference, *others = levels
@@ -213,11 +214,11 @@ class _Effects:
             value, gradient = self._average_at(position, level)
             self._append(position, f"{_label(level)} - {_label(reference)}", value - base, gradient - base_gradient)
 
-    def _slope(self, direction: np.ndarray) -> tuple[Any, np.ndarray]:
-        return self.mean.average_slope(self.changing.rows, self.weights, direction, self._moments)
+    def _slope(self, direction: np.ndarray, by_offset: np.ndarray) -> tuple[Any, np.ndarray]:
+        return self.mean.average_slope(self.changing.rows, self.weights, direction, self._moments, by_offset)
 
     def _average_at(self, position: int, level: Any) -> tuple[Any, np.ndarray]:
-        return self.mean.average(self.changing.replaced(position, level), self.changing.offset, self.weights)
+        return self.mean.average(*self.changing.replaced(position, level), self.weights)
 
     def _append(self, position: int, change: str, estimate: Any, gradient: np.ndarray) -> None:
         self.names.append(self.changing.names[position])
@@ -255,13 +256,13 @@ class _PosteriorEffects(_Effects):
 
         return PosteriorMean(self.changing.inner, len(self.changing.rows))
 
-    def _slope(self, direction: np.ndarray) -> tuple[Any, np.ndarray]:
+    def _slope(self, direction: np.ndarray, by_offset: np.ndarray) -> tuple[Any, np.ndarray]:
         changing = self.changing
-        return self.mean.average_slope(changing.rows, changing.offset, self.weights, direction), np.zeros(0)
+        effect = self.mean.average_slope(changing.rows, changing.offset, self.weights, direction, by_offset)
+        return effect, np.zeros(0)
 
     def _average_at(self, position: int, level: Any) -> tuple[Any, np.ndarray]:
-        rows = self.changing.replaced(position, level)
-        return self.mean.average(rows, self.changing.offset, self.weights), np.zeros(0)
+        return self.mean.average(*self.changing.replaced(position, level), self.weights), np.zeros(0)
 
     def table(self, *, level: float, cov_type: str | None, df: str | float | None) -> Table:
         """Return the table of all effects."""

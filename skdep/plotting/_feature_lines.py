@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from skdep._validation import numeric_rows
+from skdep.formula.raw_rows import offset_of
 from skdep.plotting._models import last_step
 
 __all__ = ["as_frame", "feature_number", "feature_values", "held_rows", "population_and_fitted"]
@@ -74,19 +76,21 @@ def feature_values(X: Any, feature: str | int) -> tuple[np.ndarray, str]:
     return numeric_rows(frame.iloc[:, number], len(frame), name=f"feature {name!r}"), name
 
 
-def held_rows(frame: Any, codes: np.ndarray, number: int, grid: np.ndarray) -> Any:
+def held_rows(frame: Any, codes: np.ndarray, number: int, grid: np.ndarray, categories: Collection[str] = ()) -> Any:
     """Return rows along a feature for each cluster, other features at their mean in it.
 
     Parameters
     ----------
     frame : DataFrame of shape (n_rows, n_features)
-        Features; those that are not numbers are held at their most frequent value.
+        Features; categories, texts and booleans are held at their most frequent value.
     codes : ndarray of shape (n_rows,)
         Cluster of each row.
     number : int
         Column of the feature.
     grid : ndarray of shape (n_clusters, n_points)
         Values of the feature.
+    categories : collection of str
+        Columns of numbers that stand for categories.
 
     Returns
     -------
@@ -102,7 +106,8 @@ def held_rows(frame: Any, codes: np.ndarray, number: int, grid: np.ndarray) -> A
             rows[j] = grid.ravel()
             continue
         by_cluster = column.groupby(codes)
-        if pd.api.types.is_numeric_dtype(column.dtype):
+        is_number = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+        if is_number and frame.columns[j] not in categories:
             held = by_cluster.mean()
         else:
             held = by_cluster.agg(lambda values: values.mode(dropna=False).iloc[0]).astype(column.dtype)
@@ -111,7 +116,7 @@ def held_rows(frame: Any, codes: np.ndarray, number: int, grid: np.ndarray) -> A
 
 
 def population_and_fitted(
-    est: Any, X: Any, rows: Any, factor: str, known: np.ndarray | None
+    est: Any, X: Any, rows: Any, factor: str, known: np.ndarray | None, offset: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predict rows for the population, and for levels of one factor, the effects of other factors zero.
 
@@ -127,6 +132,8 @@ def population_and_fitted(
         Grouping factor.
     known : ndarray of shape (n_rows,) or None
         Level of each row in the random effects, -1 for none; None for the population only.
+    offset : ndarray of shape (n_rows,) or None
+        Known part of the linear predictor, beside that of a formula.
 
     Returns
     -------
@@ -135,8 +142,9 @@ def population_and_fitted(
     """
     from skdep.mixed.prediction import predicted_effects
 
-    model, inner = last_step(est, rows if hasattr(X, "columns") else rows.to_numpy())
-    population = model.predict(inner)
+    rows = rows if hasattr(X, "columns") else rows.to_numpy()
+    model, inner = last_step(est, rows)
+    population = model.predict(inner, offset=offset_of(est, rows, offset))
     if known is None:
         return population, population
     inner = np.asarray(inner, dtype=np.float64)

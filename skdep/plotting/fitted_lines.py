@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skdep._validation import numeric_rows
+from skdep._validation import check_offset, numeric_rows
 from skdep.plotting._feature_lines import as_frame, feature_number, held_rows, population_and_fitted
 from skdep.plotting._models import factor_codes, only_factor, regressor_within, target_name
 from skdep.plotting._style import BLUE, CYCLE, GREY, divide, merge_style, panel_shape, pyplot, root_figure, tidy
@@ -112,6 +112,7 @@ class FittedLinesDisplay:
         groups: Any,
         feature: str | int | None = None,
         factor: str | None = None,
+        offset: Any = None,
         kind: str = "panels",
         max_clusters: int | None = None,
         grid_resolution: int = 50,
@@ -135,10 +136,13 @@ class FittedLinesDisplay:
         feature : str or int, optional
             Feature along which lines are drawn; may be left out if there is only one. Other features are held at their
             mean within the cluster (over all rows, for the line of the population in ``kind="together"``); those that
-            are not numbers at their most frequent value.
+            are no numbers, or categories of a formula, at their most frequent value.
         factor : str, optional
             Grouping factor whose levels are the clusters; may be left out if there is only one. Effects of other
             factors are zero in the lines.
+        offset : array-like of shape (n_rows,), optional
+            Known part of the linear predictor, held at its mean as other features are; that of a formula is made of
+            what is held.
         kind : {"panels", "together"}, default="panels"
             A panel for every cluster, or all lines in one.
         max_clusters : int, optional
@@ -187,14 +191,20 @@ class FittedLinesDisplay:
         codes, labels, known = factor_codes(model, factor, groups, len(frame))
         x = numeric_rows(frame.iloc[:, number], len(frame), name=f"feature {frame.columns[number]!r}")
         grid = _grids(x, codes, len(labels), grid_resolution)
-        rows = held_rows(frame, codes, number, grid)
+        known_offset = check_offset(offset, len(frame))
+        categories = getattr(getattr(est, "formula_", None), "categories", ())
+        rows = held_rows(frame, codes, number, grid, categories)
         population, fitted = (
             part.reshape(grid.shape)
-            for part in population_and_fitted(est, X, rows, factor, np.repeat(known, grid_resolution))
+            for part in population_and_fitted(
+                est, X, rows, factor, np.repeat(known, grid_resolution), _held(known_offset, codes, grid_resolution)
+            )
         )
         everyone = np.zeros(len(frame), dtype=int)
         overall_grid = _grids(x, everyone, 1, grid_resolution)
-        overall, _ = population_and_fitted(est, X, held_rows(frame, everyone, number, overall_grid), factor, None)
+        rows = held_rows(frame, everyone, number, overall_grid, categories)
+        held = _held(known_offset, everyone, grid_resolution)
+        overall, _ = population_and_fitted(est, X, rows, factor, None, held)
         chosen = _chosen(fitted - population, _MOST[kind] if max_clusters is None else max_clusters)
         kept = np.isin(codes, chosen)
         display = cls(
@@ -350,6 +360,13 @@ def _grids(x: np.ndarray, codes: np.ndarray, n_clusters: int, n_points: int) -> 
     np.minimum.at(low, codes, x)
     np.maximum.at(high, codes, x)
     return np.linspace(low, high, n_points, axis=1)
+
+
+def _held(offset: np.ndarray | None, codes: np.ndarray, n_points: int) -> np.ndarray | None:
+    """Return the mean offset of each cluster, for the points of its line."""
+    if offset is None:
+        return None
+    return np.repeat(np.bincount(codes, offset) / np.bincount(codes), n_points)
 
 
 def _chosen(deviation: np.ndarray, most: int) -> np.ndarray:

@@ -278,3 +278,39 @@ def test_errors(sleep, schools, crossed, pastes):
     classifier = GEEClassifier().fit(sleep.X, sleep.y > 300, groups=sleep.groups)
     with pytest.raises(TypeError, match="GEEClassifier predicts classes"):
         draw(sleep, model=classifier)
+
+
+class TestFormulas:
+    """Lines of fits by formula: offsets, categories and booleans."""
+
+    @pytest.fixture
+    def rows(self):
+        rng = np.random.default_rng(3)
+        n, known = 120, rng.uniform(1.0, 4.0, 120)
+        wave, treated, x = np.tile([1, 2, 2], 40), np.tile([True, True, False], 40), rng.normal(size=n)
+        y = x + wave + treated + known + rng.normal(size=n)
+        return pd.DataFrame(
+            {"x": x, "wave": wave, "treated": treated, "known": known, "y": y, "g": np.repeat(np.arange(12), 10)}
+        )
+
+    @staticmethod
+    def lines(model, rows, X, **options):
+        return FittedLinesDisplay.from_estimator(model, X, rows["y"], groups=rows["g"], feature="x", **options)
+
+    def test_an_offset_is_held_at_its_mean(self, rows):
+        by_formula = MixedLinear.from_formula("y ~ x + offset(known) + (1 | g)", rows)
+        display = self.lines(by_formula, rows, rows)
+        means = rows.groupby("g")["known"].mean().to_numpy()[:, None]
+        expected = by_formula.intercept_ + by_formula.coef_[0] * display.grid + means
+        np.testing.assert_allclose(display.population, expected, rtol=1e-12)
+        expected = by_formula.intercept_ + by_formula.coef_[0] * display.overall_grid + rows["known"].mean()
+        np.testing.assert_allclose(display.overall, expected, rtol=1e-12)
+        of_arrays = MixedLinear().fit(rows[["x"]], rows["y"], groups=rows["g"], offset=rows["known"])
+        again = self.lines(of_arrays, rows, rows[["x"]], offset=rows["known"])
+        np.testing.assert_allclose(again.fitted, display.fitted, rtol=1e-10)
+
+    def test_categories_and_booleans_are_held_at_their_most_frequent_value(self, rows):
+        model = MixedLinear.from_formula("y ~ x + factor(wave) + treated + (1 | g)", rows)
+        display = self.lines(model, rows, rows)
+        held = rows.iloc[: len(display.overall_grid)].assign(x=display.overall_grid, wave=2, treated=True)
+        np.testing.assert_allclose(display.overall, model.predict(held), rtol=1e-12)
