@@ -23,6 +23,14 @@ def pytest_configure(config):
         threadpool_limits(1, user_api="blas")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of a file in one process: they share fits."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
 @pytest.fixture(autouse=True)
 def close_figures():
     """Close the figures that a test or an example leaves open."""

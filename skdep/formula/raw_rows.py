@@ -6,11 +6,12 @@ takes X takes both: the raw data, and the features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from skdep.formula._tables import check_present
+from skdep.formula._tables import as_table, check_present
 
 __all__ = ["features_of", "offset_of", "rows_of", "used_columns"]
 
@@ -64,9 +65,11 @@ def rows_of(est: Any, X: Any, offset: Any) -> tuple[Any, Any]:
 
 
 def _is_raw(est: Any, X: Any) -> bool:
-    """Say whether X is a table whose columns are not the features of the fit by formula."""
+    """Say whether X is a table, or dict of columns, whose columns are not the features of the fit by formula."""
     formula = getattr(est, "formula_", None)
-    return formula is not None and hasattr(X, "columns") and tuple(X.columns) != formula.feature_names
+    if formula is None or not (hasattr(X, "columns") or isinstance(X, Mapping)):
+        return False
+    return isinstance(X, Mapping) or tuple(X.columns) != formula.feature_names
 
 
 def _has_offset(est: Any, X: Any) -> bool:
@@ -79,8 +82,9 @@ def _has_offset(est: Any, X: Any) -> bool:
 
 def used_columns(est: Any, X: Any) -> Any:
     """Return raw data without columns that make neither features nor offset of a fit; anything else as it is."""
-    if not _is_raw(est, X) or not hasattr(X, "loc"):
+    if not _is_raw(est, X):
         return X
+    X = as_table(X)
     names = list(dict.fromkeys((*est.formula_.variables, *est.formula_.offset_variables)))
     check_present(X, names)
     return X[names]

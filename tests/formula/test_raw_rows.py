@@ -14,6 +14,7 @@ from skdep.inference import (
     deviance_scorer,
     influence,
     marginal_effects,
+    predictions,
     profile_interval,
     weight_diagnostics,
 )
@@ -147,3 +148,16 @@ def test_arrays_of_another_length():
     frame.loc[3, "x"] = None
     with pytest.raises(ValueError, match="groups has 5 values"):
         GEERegressor.from_formula("y ~ x", frame, groups=frame["id"][:5], missing="drop")
+
+
+def test_rows_as_a_dict_of_columns():
+    frame = table("seizure")
+    model = GEERegressor.from_formula("y ~ x * trt + offset(log(weeks))", frame, family="poisson", groups="id")
+    columns = {name: frame[name].tolist() for name in ("x", "trt", "weeks")}
+    np.testing.assert_array_equal(model.predict(columns), model.predict(frame))
+    np.testing.assert_allclose(predictions(model, columns), predictions(model, frame), rtol=1e-12)
+    np.testing.assert_allclose(
+        marginal_effects(model, columns)[["estimate", "std_error"]],
+        marginal_effects(model, frame[list(columns)])[["estimate", "std_error"]],
+        rtol=1e-12,
+    )
