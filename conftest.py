@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib.util import find_spec
@@ -21,6 +22,12 @@ def pytest_configure(config):
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(1, user_api="blas")
+
+
+def pytest_collection_finish():
+    """Take the tests themselves out of the garbage collector's rounds: there are thousands, and they stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

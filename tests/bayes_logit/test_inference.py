@@ -139,7 +139,7 @@ def test_spread_of_marginal_effects_of_random_slopes(multilevel, data):
     step = np.array([1e-4, 0.0])
     by_draw = (mean(X + step) - mean(X - step)) / 2e-4
     average = PosteriorMean(multilevel, len(X))
-    found = average.average_slope(X, np.zeros(len(X)), np.full(len(X), 1 / len(X)), np.array([[1.0, 0.0]]))
+    found = average.average_slope(X, np.zeros(len(X)), np.full(len(X), 1 / len(X)), np.array([[1.0, 0.0]]), np.zeros(1))
     assert_allclose(found[::100], by_draw, rtol=1e-6)
 
 
