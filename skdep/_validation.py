@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from skdep._docs import read_more
+from skdep.formula.raw_rows import check_copy
 
 __all__ = [
     "check_offset",
@@ -142,6 +143,7 @@ def check_rows(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[np.ndarr
     if options.get("reset", True):
         # a fit to features forgets the formula of an earlier one
         vars(estimator).pop("formula_", None)
+        check_copy(estimator, X)
     dates = _text_columns(X, only_dates=True)
     if dates:
         raise ValueError(

@@ -17,6 +17,14 @@ class FormulaMixin:
     # set by `from_formula` only
     formula_: FittedFormula
 
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted copy, which makes no features, but knows raw data of the formula when it is given them."""
+        copy = super().__sklearn_clone__()  # type: ignore[misc]
+        formula = vars(self).get("formula_", vars(self).get("_formula_of_original"))
+        if formula is not None:
+            copy._formula_of_original = formula
+        return copy
+
     @classmethod
     def from_formula(
         cls,

@@ -104,6 +104,15 @@ class FittedFormula:
         return self._used(*self._offset_nodes)
 
     @property
+    def other_variables(self) -> tuple[str, ...]:
+        """Columns of the data that are used otherwise: outcome, grouping factors, offset, what was named."""
+        outcome = () if self.formula.outcome is None else (self.formula.outcome,)
+        factors = (part for term in self.formula.random for part in term.grouping.parts)
+        named = (name for given in self.row_data.values() for name in given.variables())
+        used = (*self._used(*outcome, *factors, *self._offset_nodes), *(name for name in named if name in self.columns))
+        return tuple(dict.fromkeys(used))
+
+    @property
     def categories(self) -> tuple[str, ...]:
         """Columns of the data that are categories and nothing else: in the data of the fit, or by ``factor(x)``."""
         nodes = [node for term in self.formula.terms for node in term]

@@ -13,7 +13,7 @@ import numpy as np
 
 from skdep.formula._tables import as_table, check_present
 
-__all__ = ["features_of", "offset_of", "rows_of", "used_columns"]
+__all__ = ["check_copy", "features_of", "offset_of", "rows_of", "used_columns"]
 
 
 def features_of(est: Any, X: Any) -> Any:
@@ -88,3 +88,30 @@ def used_columns(est: Any, X: Any) -> Any:
     names = list(dict.fromkeys((*est.formula_.variables, *est.formula_.offset_variables)))
     check_present(X, names)
     return X[names]
+
+
+def check_copy(est: Any, X: Any) -> None:
+    """Raise ValueError if a copy of a fit by formula, which has no formula any more, is to be fitted to raw data.
+
+    Cross-validation and searches fit copies. Raw data that are numbers would pass for features, the outcome among them.
+
+    Parameters
+    ----------
+    est : estimator
+        The estimator that is fitted.
+    X : array-like
+        Its rows.
+    """
+    formula = vars(est).get("_formula_of_original")
+    if formula is None or not hasattr(X, "columns"):
+        return
+    columns, features = set(X.columns), set(formula.feature_names)
+    others = set(formula.other_variables) - features
+    is_raw = set(formula.variables) <= columns and bool(columns & others or features - columns)
+    if not is_raw:
+        return
+    raise ValueError(
+        f"X has columns of raw data, and {type(est).__name__} is a copy of the fit by the formula {str(formula)!r}: "
+        "copies, which cross-validation and searches fit, take features. Fit them in a pipeline with "
+        "FormulaTransformer, or pass features: est.formula_.features(data)."
+    )
