@@ -217,16 +217,23 @@ class Equations:
             pearson = self._rows_at(beta, rows, mu, factor, residual)
             if pearson is None:
                 return None
-            # geepack's convention weighs a pair by both weights, SAS's by their geometric mean
-            values = residual[rows]
-            if self.model.dof == "n" and self.pair_mass is not None:
-                values = pearson * self.pair_mass[rows]
+            values = self.pair_values(residual[rows], rows, pearson)
             return float(residual[rows] @ residual[rows]), self.structure.pair_products(layout, values)
 
         parts = list(self.run(evaluate_rows, self._blocks()))
         if any(part is None for part in parts):
             return None
         return ResidualMoments(mu, factor, residual, sum(part[0] for part in parts), [part[1] for part in parts])
+
+    def pair_values(self, residual: np.ndarray, rows: slice, pearson: np.ndarray | None = None) -> np.ndarray:
+        """Return what is multiplied over pairs of rows, from residuals of some rows as in `Evaluation`.
+
+        geepack's convention weighs a pair by both weights, SAS's by their geometric mean. `pearson` are the residuals
+        without weights, where they are known.
+        """
+        if self.model.dof != "n" or self.pair_mass is None or self.root_mass is None:
+            return residual
+        return (residual / self.root_mass[rows] if pearson is None else pearson) * self.pair_mass[rows]
 
     def _rows_at(
         self, beta: np.ndarray, rows: slice, mu: np.ndarray, factor: np.ndarray, residual: np.ndarray

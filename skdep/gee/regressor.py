@@ -47,7 +47,8 @@ class GEERegressor(RegressorMixin, BaseGEE):
         Scale phi; None estimates it from Pearson residuals, in every family.
     dof : {"n-p", "n"}, default="n-p"
         What the moment estimators of phi and of the association divide by: numbers of rows (pairs) less the number of
-        parameters, as SAS does, or the numbers themselves, as geepack does.
+        parameters, as SAS does, or the numbers themselves, as geepack does. Under sampling weights that go with the
+        sizes of clusters only ``"n"``, which weighs pairs, estimates the association in the population.
     weight_type : {"sampling", "frequency"}, default="sampling"
         What `sample_weight` means: weights of rows, entering as ``W^(1/2) V^(-1) W^(1/2)``, of any scale; or whole
         numbers constant within clusters, which count clusters.

@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 
 from skdep.families import Binomial, Family, Gamma, Gaussian, InverseGaussian, NegativeBinomial, Poisson
 
-__all__ = ["bernoulli_residuals", "family_residuals"]
+__all__ = ["are_trials", "bernoulli_residuals", "family_residuals"]
 
 _SMALLEST = 1e-300
 # Relative excess of a variance over the mean below which counts are Poisson: F is the same to rounding.
@@ -119,12 +119,25 @@ def _count_tails(y: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple
     return (below(y - 1.0), below(y)), (above(y - 1.0), above(y))
 
 
+def are_trials(y: np.ndarray, weights: np.ndarray) -> bool:
+    """Say whether weights (n_rows,) are numbers of trials, of which shares y (n_rows,) are whole numbers.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,)
+        Shares.
+    weights : ndarray of shape (n_rows,)
+        Weights.
+    """
+    successes = weights * y
+    return bool(((np.abs(weights - np.round(weights)) < 1e-9) & (np.abs(successes - np.round(successes)) < 1e-6)).all())
+
+
 def _binomial_tails(y: np.ndarray, mean: np.ndarray, weights: np.ndarray | None) -> tuple[Any, Any]:
     """Return F(y - 1) and F(y), and the probabilities above y - 1 and y, of y successes in `weights` trials."""
     trials = np.full(len(y), np.nan) if weights is None else weights
     successes = trials * y
-    whole = (np.abs(trials - np.round(trials)) < 1e-9) & (np.abs(successes - np.round(successes)) < 1e-6)
-    if not whole.all():
+    if not are_trials(y, trials):
         raise ValueError(
             "Quantile residuals of shares need the numbers of trials: give them as sample_weight, so that share times "
             "trials is a whole number in every row."

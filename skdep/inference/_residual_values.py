@@ -9,10 +9,10 @@ import numpy as np
 
 from skdep._validation import numeric_rows
 from skdep.families import Binomial, Family, Gaussian, get_family
-from skdep.inference._quantile_residuals import bernoulli_residuals, family_residuals
+from skdep.inference._quantile_residuals import are_trials, bernoulli_residuals, family_residuals
 from skdep.links import Identity, Link, Logit
 
-__all__ = ["KINDS", "RowResiduals", "outcome_of", "predicted_mean", "residual_sd", "residual_values"]
+__all__ = ["KINDS", "RowResiduals", "outcome_of", "predicted_mean", "relative_trials", "residual_sd", "residual_values"]
 
 KINDS = ("response", "pearson", "deviance", "working", "standardised", "quantile")
 
@@ -87,7 +87,8 @@ def residual_values(
     if kind == "quantile" and not isinstance(family, Gaussian):
         values = family_residuals(family, outcome, fitted, model.scale_, weights, random_state)
         return RowResiduals(fitted, values, given)
-    return RowResiduals(fitted, raw / residual_sd(model, X, fitted, weights, conditional=bool(given)), given)
+    sd = residual_sd(model, X, fitted, weights, conditional=bool(given))
+    return RowResiduals(fitted, raw / sd * np.sqrt(relative_trials(model, outcome, weights)), given)
 
 
 def _family_and_link(model: Any) -> tuple[Family, Link]:
@@ -144,6 +145,29 @@ def predicted_mean(model: Any, X: Any, groups: Any, offset: Any) -> tuple[np.nda
     if not mixed:
         return mean, None
     return mean, [] if groups is None else list(model.levels_)
+
+
+def relative_trials(model: Any, outcome: np.ndarray, weights: np.ndarray | None) -> np.ndarray | float:
+    """Return the numbers of trials of shares over their mean, which divide the variance of a share; else 1.
+
+    The scale of a GEE is that of a row of mean weight. Outcomes 0 and 1, whose weights are sampling weights, and
+    weights that are no numbers of trials do not change the variance of an outcome.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted estimator.
+    outcome : ndarray of shape (n_rows,)
+        Outcomes.
+    weights : ndarray of shape (n_rows,) or None
+        Weights.
+    """
+    if weights is None or not isinstance(getattr(model, "_family", None), Binomial):
+        return 1.0
+    single = ((outcome == 0.0) | (outcome == 1.0)).all()
+    if single or getattr(model, "weight_type", "") == "frequency" or not are_trials(outcome, weights):
+        return 1.0
+    return weights / weights[weights > 0].mean()
 
 
 def residual_sd(

@@ -58,7 +58,7 @@ class PairClasses:
 class _Pairs:
     """Pairs of rows one by one, in an order that depends on the data only.
 
-    Their times, products of residuals over phi, repetitions, and working correlations.
+    Their times, products of residuals over phi, repetitions, what the products weigh, and working correlations.
     """
 
     n_params: int
@@ -66,6 +66,7 @@ class _Pairs:
     second: np.ndarray
     product: np.ndarray
     repeats: np.ndarray
+    mass: np.ndarray
     working: np.ndarray
 
 
@@ -106,13 +107,16 @@ def _classes(found: dict[str, _Pairs], number: np.ndarray, lag: np.ndarray, time
     """Average over the pairs of each class."""
     first = next(iter(found.values()))
     present, number = np.unique(number, return_inverse=True)
-    n_pairs = np.bincount(number, first.repeats)
-    left = n_pairs - first.n_params
+    n_pairs, mass = np.bincount(number, first.repeats), np.bincount(number, first.mass)
+    left = mass - first.n_params
     return PairClasses(
         lag=np.bincount(number, first.repeats * lag) / n_pairs,
         n_pairs=n_pairs,
-        seen=np.bincount(number, first.product) / np.where(left > 0, left, n_pairs),
-        working={name: np.bincount(number, part.repeats * part.working) / n_pairs for name, part in found.items()},
+        seen=np.bincount(number, first.product) / np.where(left > 0, left, mass),
+        working={
+            name: np.bincount(number, part.mass * part.working) / np.bincount(number, part.mass)
+            for name, part in found.items()
+        },
         times=None if times is None else times[np.column_stack(np.divmod(present, len(times)))],
     )
 
@@ -177,8 +181,10 @@ def _pairs_of_block(
             f"The working correlation {equations.structure.name!r} does not say how two rows correlate: give it a "
             "method `correlations`."
         )
-    residual, counts = at.residual[rows], equations.data.counts
+    residual, counts = equations.pair_values(at.residual[rows], rows), equations.data.counts
     repeats = np.ones(len(a)) if counts is None else counts[rows][a]
+    pair_mass = equations.pair_mass
+    mass = np.ones(len(a)) if pair_mass is None else pair_mass[rows][a] * pair_mass[rows][b]
     first, second = np.minimum(time[a], time[b]), np.maximum(time[a], time[b])
     product = residual[a] * residual[b] / at.scale
-    return rows.start + a, rows.start + b, first, second, product, repeats, correlation
+    return rows.start + a, rows.start + b, first, second, product, repeats, mass, correlation

@@ -9,7 +9,7 @@ import numpy as np
 from skdep._validation import check_weights
 from skdep.families import Binomial
 from skdep.formula.raw_rows import offset_of
-from skdep.inference._residual_values import outcome_of, predicted_mean
+from skdep.inference._residual_values import outcome_of, predicted_mean, relative_trials
 from skdep.plotting._bins import bin_numbers, cluster_codes, squares_of_totals
 from skdep.plotting._feature_lines import feature_values
 from skdep.plotting._models import conditioning, last_step, target_name
@@ -156,7 +156,7 @@ class BinnedResidualsDisplay:
         averages = _averages(
             values,
             residual,
-            variance,
+            variance / np.maximum(relative_trials(model, mean + residual, weights), np.finfo(float).tiny),
             np.ones(len(mean)) if weights is None else weights,
             bin_numbers(values, int(np.clip(np.sqrt(len(mean)), 1, _MOST_BINS)) if n_bins is None else n_bins),
             [] if given else cluster_codes(groups, len(mean)),

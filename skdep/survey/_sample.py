@@ -55,6 +55,14 @@ class SurveySample:
         units = np.unique(first.unit[counted])
         return float(len(units) - len(np.unique(first.stratum_of_unit[units])))
 
+    def has_variance(self, inside: np.ndarray) -> bool:
+        """Say whether some stratum with rows of the domain has a variance of its own, to give to those of one unit."""
+        if isinstance(self.design, ReplicateWeights) or self.design.lonely_psu != "average":
+            return True
+        first = self.design.stages[0]
+        strata = np.unique(first.stratum_of_unit[first.unit[inside & (self.weights > 0)]])
+        return not first.lonely[strata].all()
+
     def totals(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return weighted sums (k,) and their standard errors."""
         found = self.weights @ columns

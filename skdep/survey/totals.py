@@ -91,8 +91,9 @@ def survey_mean(
 
     Notes
     -----
-    Standard errors are by linearisation, or over replicates. To compare domains, whose estimates are correlated if
-    sampling units are in several, regress on their indicators, see `skdep.inference.linear_combinations`.
+    Standard errors are by linearisation, or over replicates. Under ``lonely_psu="average"`` a domain within strata of
+    one unit has none (NaN). To compare domains, whose estimates are correlated if sampling units are in several,
+    regress on their indicators, see `skdep.inference.linear_combinations`.
 
     References
     ----------
@@ -325,6 +326,8 @@ def _tabulated(
         raise ValueError("The domain has no row of positive weight.")
     columns = numeric_columns(values, inside, name=name)
     found, errors = estimate(columns.to_numpy(), sample, inside)
+    if not sample.has_variance(inside):  # the strata outside of the domain, where nothing varies, cannot lend theirs
+        errors = np.full_like(errors, np.nan)
     freedom = _freedom(df, sample, inside)
     half = critical_value(level, freedom) * errors
     table = {"estimate": found, "std_error": errors, "df": freedom, "conf_low": found - half, "conf_high": found + half}

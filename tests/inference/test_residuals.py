@@ -223,3 +223,40 @@ def test_raw_data_of_a_formula():
     found = residuals(fit, EPIL, EPIL["y"])
     assert_allclose(found, EPIL["y"] - fit.predict(EPIL), rtol=1e-10)
     assert found.index.equals(EPIL.index)
+
+
+def shares(n_sets=1):
+    """Shares of 2 and of 40 trials, whose model is right."""
+    rng = np.random.default_rng(0)
+    x, trials = rng.normal(size=2000), rng.choice([2.0, 40.0], 2000)
+    for _ in range(n_sets):
+        yield x[:, None], rng.binomial(trials.astype(int), 1 / (1 + np.exp(-0.5 * x))) / trials, trials
+
+
+def test_standardised_residuals_of_shares_know_the_trials():
+    """Their standard deviation is 1, of few trials as of many; and they are Pearson's over the root of a dispersion."""
+    rows, y, trials = next(shares())
+    est = GEERegressor("binomial").fit(rows, y, sample_weight=trials)
+    found = residuals(est, rows, y, kind="standardised", sample_weight=trials)
+    for number in (2.0, 40.0):
+        assert found[trials == number].std() == pytest.approx(1.0, abs=0.06)
+    pearson = residuals(est, rows, y, kind="pearson", sample_weight=trials)
+    assert_allclose(found, pearson / np.sqrt(np.sum(pearson**2) / (len(y) - 2)), rtol=1e-9)
+    again = residuals(est, rows, y, kind="standardised", sample_weight=trials * 3)
+    assert_allclose(again, found, rtol=1e-9)  # the scale of the weights means nothing
+
+
+def test_bands_of_binned_residuals_know_the_trials():
+    """Mean residuals of bins have the standard deviation that is drawn."""
+    pytest.importorskip("matplotlib", reason="needs the extra: pip install 'skdep[plot]'")
+    from matplotlib import pyplot as plt
+
+    from skdep.plotting import BinnedResidualsDisplay
+
+    ratios = []
+    for rows, y, trials in shares(15):
+        est = GEERegressor("binomial").fit(rows, y, sample_weight=trials)
+        display = BinnedResidualsDisplay.from_estimator(est, rows, y, sample_weight=trials, n_bins=40)
+        ratios.append(display.mean_residual / display.std_error)
+        plt.close("all")
+    assert np.std(ratios) == pytest.approx(1.0, abs=0.1)

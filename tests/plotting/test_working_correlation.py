@@ -70,6 +70,29 @@ def test_a_toeplitz_fit_is_what_is_seen_by_lag(waves):
     assert_allclose(display.by_lag.working["toeplitz"], est.association_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("dof", ["n", "n-p"])
+def test_a_weighted_fit_is_what_is_seen(waves, dof):
+    """Weights that go with the size of the cluster; under ``dof="n"`` also by its formula."""
+    size = pd.Series(waves.groups).groupby(waves.groups).transform("size").to_numpy(dtype=float)
+    weights = np.where(size > 3, 1.5, 1.0) * np.random.default_rng(1).uniform(0.8, 1.2, len(size))
+    est = GEERegressor(working_correlation="unstructured", dof=dof)
+    given = {"groups": waves.groups, "time": waves.time, "sample_weight": weights}
+    pairs = WorkingCorrelationDisplay.from_estimator(
+        est.fit(waves.X, waves.y, **given), waves.X, waves.y, **given
+    ).by_pair
+    at = pairs.times.astype(int)
+    assert_allclose(pairs.seen, est.association_[at[:, 0], at[:, 1]], rtol=1e-9)
+    assert_allclose(pairs.seen, pairs.working["unstructured"], rtol=1e-9)
+    if dof == "n":
+        frame = pd.DataFrame({"g": waves.groups, "t": waves.time, "w": weights, "r": waves.y - est.predict(waves.X)})
+        scale = np.average(frame["r"] ** 2, weights=frame["w"])
+        w, r = (frame.pivot(index="g", columns="t", values=name).fillna(0.0).to_numpy() for name in ("w", "r"))
+        seen = (w * r).T @ (w * r) / (w.T @ w) / scale
+        assert_allclose(pairs.seen, seen[at[:, 0], at[:, 1]], rtol=1e-9)
+        both = (w > 0).T.astype(float) @ (w > 0)
+        assert_allclose(pairs.n_pairs, both[at[:, 0], at[:, 1]])
+
+
 def test_an_exchangeable_fit_is_the_mean_of_what_is_seen(waves):
     est = GEERegressor(working_correlation="exchangeable", dof="n").fit(waves.X, waves.y, groups=waves.groups)
     display = WorkingCorrelationDisplay.from_estimator(est, waves.X, waves.y, groups=waves.groups)

@@ -269,3 +269,15 @@ def test_refused_denominators():
         survey_ratio(STRAT["api00"], STRAT[["api00", "api99"]], **DESIGNS["strat"][1])
     with pytest.raises(ValueError, match="adds up to zero"):
         survey_ratio(STRAT["api00"], np.zeros(200), **DESIGNS["strat"][1])
+
+
+@pytest.mark.parametrize("estimate", [survey_mean, survey_total])
+def test_a_domain_within_a_stratum_of_one_unit_has_no_standard_error(estimate):
+    """Under `lonely_psu="average"`, where R has NaN too; strata outside of the domain, all 0, are no average."""
+    rng = np.random.default_rng(0)
+    strata, units = np.repeat(["a", "b", "c"], [6, 6, 3]), np.r_[np.repeat(np.arange(6), 2), 6, 6, 6]
+    y, weights = rng.normal(size=15), rng.uniform(1.0, 3.0, 15)
+    design = survey_design(15, groups=units, strata=strata, weights=weights, lonely_psu="average")
+    errors = estimate(y, design, sample_weight=weights, by=strata)["std_error"]
+    assert errors.isna().tolist() == [False, False, True]
+    assert (errors[["a", "b"]] > 0).all()
