@@ -186,8 +186,7 @@ class ChangingFeatures:
             (upper, raised), (lower, lowered) = (self._with_column(position, values) for values in (above, below))
         except ValueError as error:
             raise ValueError(self._not_smooth(position)) from error
-        bend = np.abs(upper + lower - 2.0 * self.rows)
-        if not np.all(bend <= 0.01 * np.abs(self.rows).max(axis=0, initial=0.0) + 1e-9):
+        if not (_is_smooth(upper, self.rows, lower) and _is_smooth(raised, self.offset, lowered)):
             raise ValueError(self._not_smooth(position))
         length = (above - below).to_numpy()
         return (upper - lower) / length[:, None], (raised - lowered) / length
@@ -198,3 +197,9 @@ class ChangingFeatures:
             f"The pipeline takes no slightly changed values of feature {name!r}, or jumps at them: it has no slope. If "
             f"its values stand for categories, say discrete=[{name!r}]."
         )
+
+
+def _is_smooth(above: np.ndarray, here: np.ndarray, below: np.ndarray) -> bool:
+    """Say whether values (n_rows, ...) at three points in a row do not jump: their bend is small beside their size."""
+    bend = np.abs(above + below - 2.0 * here)
+    return bool(np.all(bend <= 0.01 * np.abs(here).max(axis=0, initial=0.0) + 1e-9))

@@ -59,3 +59,13 @@ def test_random_effects_integrated_out(frame, fit):
     model = fit("y ~ x + weeks + offset(0.5 * weeks) + (1 | g)", frame)
     effect = marginal_effects(model, frame, features="weeks").loc["weeks", "estimate"]
     np.testing.assert_allclose(effect, differences(model, frame, "weeks", 1e-3).mean(), rtol=1e-4)
+
+
+def test_an_offset_that_jumps_has_no_slope(frame):
+    rows = frame.assign(dose=np.arange(300) % 4)
+    model = GEERegressor.from_formula(
+        "count ~ x + dose + offset(ifelse(dose > 1, 1, 0))", rows, family="poisson", groups="g"
+    )
+    with pytest.raises(ValueError, match="'dose', or jumps"):
+        marginal_effects(model, rows, features="dose", discrete=[])
+    assert len(marginal_effects(model, rows, features="dose", discrete=["dose"])) == 3
